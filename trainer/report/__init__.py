@@ -1,0 +1,24 @@
+"""One look for every report: a page of blocks, written as a single HTML file that opens without a network.
+
+page = Page("Demo", "two short acts")
+page.add(heading("Act one"), table(["run", "pass@1"], [["start", "0.54"]], caption="512 held-out tasks"))
+page.write(Path("report.html"))
+"""
+
+from .page import Page, Raw, details, figure, heading, note, table, text, transcript
+from .plots import Series, curves, intervals
+
+__all__ = [
+    "Page",
+    "Raw",
+    "Series",
+    "curves",
+    "details",
+    "figure",
+    "heading",
+    "intervals",
+    "note",
+    "table",
+    "text",
+    "transcript",
+]
