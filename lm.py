@@ -1,0 +1,589 @@
+"""Talking to a language model: one small protocol and one client for every OpenAI-compatible server.
+
+There is exactly one retry layer, here (the SDK's own is switched off), every call has a connect, a read and a total
+deadline, and whatever is not an answer (refusal, filter, empty reply, broken body) is a typed error, never text.
+
+Example:
+    >>> from palaestra.judges.testing import FakeOpenAI
+    >>> with FakeOpenAI(script=["Bonjour."]) as server:
+    ...     model = OpenAIModel("tiny", base_url=server.url)
+    ...     model.complete_sync([{"role": "user", "content": "Say hello in French."}]).text
+    'Bonjour.'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from .schema import Message, RewardStatus, clean_text
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+T = TypeVar("T")
+
+
+# ------------------------------------------------------------------------------------------------- errors
+class LMError(Exception):
+    """Base of everything a model call can fail with. One subclass per cause.
+
+    Attributes:
+        status: the status an item gets when this error kept it from being judged.
+        retryable: whether the same request, sent again, may succeed.
+        http_status: status code of the server's reply, when there was one.
+        retry_after: seconds the server asked us to wait, when it did.
+        attempts: requests really sent before giving up.
+        usage: what the reply cost, when one came and was not an answer.
+    """
+
+    status: RewardStatus = RewardStatus.UPSTREAM_ERROR
+    retryable: bool = False
+
+    def __init__(self, message: str, *, http_status: int | None = None, retry_after: float | None = None):
+        super().__init__(message)
+        self.http_status = http_status
+        self.retry_after = retry_after
+        self.attempts = 1
+        self.usage = Usage()
+
+    @property
+    def code(self) -> str:
+        """Short machine-readable name of the cause, the same word as the item status."""
+        return self.status.value
+
+
+class LMConnectionError(LMError):
+    """The server could not be reached, or hung up in the middle of a reply."""
+
+    retryable = True
+
+
+class LMServerError(LMError):
+    """The server answered with a 5xx status."""
+
+    retryable = True
+
+
+class LMProtocolError(LMError):
+    """The body was not a chat completion: broken JSON, or no choices in it."""
+
+    retryable = True
+
+
+class LMTimeout(LMError):
+    """A connect or read deadline passed."""
+
+    status = RewardStatus.TIMEOUT
+    retryable = True
+
+
+class LMDeadlineExceeded(LMTimeout):
+    """The total deadline of the call passed, retries included."""
+
+    retryable = False
+
+
+class LMRateLimited(LMError):
+    """The server said 429 and went on saying so."""
+
+    status = RewardStatus.RATE_LIMITED
+    retryable = True
+
+
+class LMAuthError(LMError):
+    """The key is missing, wrong or not allowed to use this model."""
+
+
+class LMBadRequest(LMError):
+    """The server refused the request as such (unknown model, bad parameter)."""
+
+    status = RewardStatus.INVALID_INPUT
+
+
+class LMContextLengthError(LMBadRequest):
+    """The prompt does not fit into the model's context."""
+
+    status = RewardStatus.TRUNCATED_INPUT
+
+
+class LMRefusal(LMError):
+    """The model declined to answer, or a filter or an empty message stands where the answer should be."""
+
+    status = RewardStatus.REFUSAL
+
+
+class LMContentFiltered(LMRefusal):
+    """The server's content filter cut the answer."""
+
+
+class LMEmptyReply(LMRefusal):
+    """The reply has neither text nor tool calls."""
+
+
+# ------------------------------------------------------------------------------------------------- values
+@dataclass(frozen=True)
+class Usage:
+    """Tokens and money of one or many calls; add them up with ``+``. ``cost_usd`` is None when no price is known."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        costs = [c for c in (self.cost_usd, other.cost_usd) if c is not None]
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            sum(costs) if costs else None,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per million tokens."""
+
+    prompt: float
+    completion: float
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Dollars for that many tokens."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample. Fields left None are not sent, so the server's default holds.
+
+    ``extra_body`` passes anything a particular server understands (``{"return_token_ids": True}`` for vLLM).
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    response_format: Mapping[str, Any] | None = None
+    tools: Sequence[Mapping[str, Any]] | None = None
+    tool_choice: Any = None
+    extra_body: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Only the fields that are set, ready for JSON (also part of cache keys)."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items() if v is not None and v is not False
+        }
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer. ``token_ids`` and ``logprobs`` are None unless the server gave them, and then equally long.
+
+    Attributes:
+        text: what the model wrote; empty only beside ``tool_calls`` or when the caller allowed it.
+        finish_reason: ``stop``, ``length``, ``tool_calls`` or what else the server says.
+        model: the name the server answers under, which may be a dated revision of the one asked for.
+        reasoning: separate reasoning text of servers that split it off.
+        top_logprobs: for each token, alternatives and their natural-log probabilities.
+        attempts: requests it took.
+    """
+
+    text: str
+    usage: Usage
+    finish_reason: str
+    model: str
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    reasoning: str | None = None
+    token_ids: tuple[int, ...] | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    top_logprobs: tuple[dict[str, float], ...] | None = None
+    system_fingerprint: str | None = None
+    attempts: int = 1
+    latency_s: float = 0.0
+
+
+Messages = Sequence[Message | Mapping[str, Any]]
+
+
+class LanguageModel(Protocol):
+    """What every room needs of a model, remote or in this process."""
+
+    name: str
+
+    async def complete(
+        self,
+        messages: Messages,
+        sampling: Sampling = ...,
+        *,
+        deadline_s: float | None = None,
+        allow_empty: bool = False,
+    ) -> Completion:
+        """Answer a conversation.
+
+        Args:
+            messages: chat messages, `Message` objects or plain dicts.
+            sampling: how to sample.
+            deadline_s: total seconds for this call, retries included; the model's own default when None.
+            allow_empty: take an empty text for an answer (a policy may say nothing; a judge may not).
+
+        Raises:
+            LMError: one subclass per cause; see `LMError.status` and `LMError.retryable`.
+        """
+        ...
+
+
+class Limiter(Protocol):
+    """Decides when a request may be sent and hears how it went."""
+
+    async def acquire(self, tokens: int) -> None:
+        """Wait for permission to send a request of about ``tokens`` tokens."""
+
+    def release(self, outcome: Literal["ok", "overload", "error"], estimated: int, used: int) -> None:
+        """Give the place back; ``overload`` means the server answered 429 or 503."""
+
+
+class FixedLimit:
+    """At most ``limit`` requests at once."""
+
+    def __init__(self, limit: int):
+        if limit < 1:
+            raise ValueError(f"concurrency is {limit}; it must be at least 1")
+        self._slots = asyncio.Semaphore(limit)
+
+    async def acquire(self, tokens: int) -> None:
+        await self._slots.acquire()
+
+    def release(self, outcome: str, estimated: int, used: int) -> None:
+        self._slots.release()
+
+
+# ------------------------------------------------------------------------------------------------- client
+@dataclass
+class _PerLoop:
+    client: AsyncOpenAI
+    limiter: Limiter
+
+
+@dataclass
+class OpenAIModel:
+    """An OpenAI-compatible chat endpoint (vLLM, SGLang, llama.cpp, hosted services).
+
+    Args:
+        name: model name as the server knows it.
+        base_url: address up to and including ``/v1``; the SDK's own default when None.
+        api_key: else the environment variable ``OPENAI_API_KEY``, else a placeholder for servers without keys.
+        concurrency: most requests in flight per event loop; ignored when ``limiter`` is given.
+        limiter: shared admission control, for instance the adaptive one of the judge server.
+        max_attempts: requests at most per call; only errors that may pass are tried again.
+        connect_s, read_s, deadline_s: seconds to connect, between two chunks of a reply, and in all.
+        backoff_s, backoff_cap_s: first and longest pause between attempts (full jitter).
+        price: dollars per million tokens, to fill ``usage.cost_usd``.
+        max_tokens_field: ``max_completion_tokens`` for services that no longer take ``max_tokens``.
+    """
+
+    name: str
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    concurrency: int = 32
+    limiter: Limiter | None = None
+    max_attempts: int = 4
+    connect_s: float = 5.0
+    read_s: float = 120.0
+    deadline_s: float = 300.0
+    backoff_s: float = 0.5
+    backoff_cap_s: float = 8.0
+    price: Price | None = None
+    max_tokens_field: str = "max_tokens"
+    usage: Usage = field(default_factory=Usage, init=False)
+
+    def __post_init__(self) -> None:
+        for key in ("connect_s", "read_s", "deadline_s", "max_attempts", "concurrency"):
+            value = getattr(self, key)
+            if value is None or not value > 0:
+                raise ValueError(f"OpenAIModel.{key} is {value}; give a positive number (no call may wait for ever)")
+        # A client must not be shared between event loops (connections are bound to one), so each loop has its own.
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._jitter = random.Random()
+
+    async def complete(
+        self,
+        messages: Messages,
+        sampling: Sampling = Sampling(),
+        *,
+        deadline_s: float | None = None,
+        allow_empty: bool = False,
+    ) -> Completion:
+        """Answer a conversation; see `LanguageModel.complete`."""
+        payload = self._payload(messages, sampling)
+        budget = self.deadline_s if deadline_s is None else min(deadline_s, self.deadline_s)
+        attempts = [0]
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(max(budget, 0.0)):
+                return await self._with_retries(payload, attempts, started, started + budget, allow_empty)
+        except TimeoutError:
+            error = LMDeadlineExceeded(f"model {self.name!r}: no answer within the total deadline of {budget:g} s")
+            error.attempts = attempts[0]
+            raise error from None
+
+    def complete_sync(self, messages: Messages, sampling: Sampling = Sampling(), **options: Any) -> Completion:
+        """`complete` for code without an event loop."""
+        return run_sync(self.complete(messages, sampling, **options))
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        per_loop = self._loops.pop(asyncio.get_running_loop(), None)
+        if per_loop is not None:
+            await per_loop.client.close()
+
+    async def _with_retries(
+        self, payload: dict[str, Any], attempts: list[int], started: float, end: float, allow_empty: bool
+    ) -> Completion:
+        while True:
+            attempts[0] += 1
+            try:
+                answer = await self._send(payload, allow_empty)
+                return replace(answer, attempts=attempts[0], latency_s=time.monotonic() - started)
+            except LMError as error:
+                error.attempts = attempts[0]
+                pause = error.retry_after if error.retry_after is not None else self._pause(attempts[0])
+                # Waiting past the deadline would only turn a clear error into a vague one.
+                if not error.retryable or attempts[0] >= self.max_attempts or time.monotonic() + pause >= end:
+                    raise
+            await asyncio.sleep(pause)
+
+    def _pause(self, attempt: int) -> float:
+        return self._jitter.uniform(0.5, 1.0) * min(self.backoff_cap_s, self.backoff_s * 2 ** (attempt - 1))
+
+    def _payload(self, messages: Messages, sampling: Sampling) -> dict[str, Any]:
+        rows = [m.to_dict() if isinstance(m, Message) else dict(m) for m in messages]
+        for row in rows:
+            if isinstance(row.get("content"), str):
+                row["content"] = clean_text(row["content"])
+        payload = sampling.to_dict()
+        if "max_tokens" in payload:
+            payload[self.max_tokens_field] = payload.pop("max_tokens")
+        return {"model": self.name, "messages": rows, **payload}
+
+    async def _send(self, payload: dict[str, Any], allow_empty: bool) -> Completion:
+        """One request: admission, transport, reading. Whatever happens, the limiter hears of it."""
+        here = self._for_this_loop()
+        estimated = used = estimate_tokens(payload)
+        await here.limiter.acquire(estimated)
+        outcome: Literal["ok", "overload", "error"] = "error"
+        try:
+            try:
+                reply = await here.client.chat.completions.with_raw_response.create(**payload)
+            except Exception as raised:
+                error = _translate(raised, self.name)
+                outcome = "overload" if error.http_status in (429, 503) else "error"
+                raise error from raised
+            outcome = "ok"
+            spent = Usage()
+            try:
+                answer = read_completion(reply.http_response.content, self.name, self.price)
+                spent = answer.usage
+            except LMError as unanswered:
+                spent = unanswered.usage
+                raise
+            finally:
+                used = spent.tokens or estimated
+                with self._lock:
+                    self.usage = self.usage + spent
+        finally:
+            here.limiter.release(outcome, estimated, used)
+        self._check_answered(answer, allow_empty)
+        return answer
+
+    def _check_answered(self, answer: Completion, allow_empty: bool) -> None:
+        error: LMError | None = None
+        if answer.finish_reason == "content_filter":
+            error = LMContentFiltered(f"model {self.name!r}: the server's content filter stopped the answer")
+        elif not allow_empty and not answer.text.strip() and not answer.tool_calls:
+            hint = " (max_tokens was used up before any answer)" if answer.finish_reason == "length" else ""
+            error = LMEmptyReply(f"model {self.name!r}: the reply has no text{hint}")
+        if error is not None:
+            error.usage = answer.usage
+            raise error
+
+    def _for_this_loop(self) -> _PerLoop:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            found = self._loops.get(loop)
+            if found is None:
+                import openai
+
+                timeout = openai.Timeout(self.deadline_s, connect=self.connect_s, read=self.read_s)
+                client = openai.AsyncOpenAI(
+                    api_key=self.api_key or os.environ.get("OPENAI_API_KEY") or "no-key-needed",
+                    base_url=self.base_url,
+                    max_retries=0,
+                    timeout=timeout,
+                )
+                found = _PerLoop(client, self.limiter or FixedLimit(self.concurrency))
+                self._loops[loop] = found
+        return found
+
+
+# ------------------------------------------------------------------------------------------------- reading
+def read_completion(body: bytes, model: str, price: Price | None = None) -> Completion:
+    """Read a chat-completion body.
+
+    Raises:
+        LMProtocolError: the body is not JSON or holds no choice.
+        LMRefusal: the message's ``refusal`` field is set.
+    """
+    try:
+        data = json.loads(body)
+        usage = data.get("usage") or {}
+        choices = data.get("choices") or []
+        prompt_tokens, completion_tokens = (
+            int(usage.get("prompt_tokens") or 0),
+            int(usage.get("completion_tokens") or 0),
+        )
+    except (ValueError, AttributeError, TypeError) as error:
+        raise LMProtocolError(f"model {model!r}: the reply is not a chat completion ({error})") from error
+    if not choices or not isinstance(choices[0], dict):
+        raise LMProtocolError(f"model {model!r}: the reply has no choices")
+    choice = choices[0]
+    message = choice.get("message") or {}
+    cost = price.cost(prompt_tokens, completion_tokens) if price else None
+    spent = Usage(1, prompt_tokens, completion_tokens, cost)
+    if message.get("refusal"):
+        refusal = LMRefusal(f"model {model!r} refused: {str(message['refusal'])[:200]}")
+        refusal.usage = spent
+        raise refusal
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    rows = ((choice.get("logprobs") or {}).get("content")) or None
+    token_ids = choice.get("token_ids")
+    logprobs = tuple(float(row["logprob"]) for row in rows) if rows else None
+    if token_ids is not None and logprobs is not None and len(token_ids) != len(logprobs):
+        raise LMProtocolError(f"model {model!r}: {len(token_ids)} token_ids but {len(logprobs)} logprobs")
+    return Completion(
+        text=clean_text(content or ""),
+        usage=spent,
+        finish_reason=str(choice.get("finish_reason") or "stop"),
+        model=str(data.get("model") or model),
+        tool_calls=tuple(message.get("tool_calls") or ()),
+        reasoning=message.get("reasoning_content") or message.get("reasoning"),
+        token_ids=tuple(token_ids) if token_ids is not None else None,
+        prompt_token_ids=tuple(data["prompt_token_ids"]) if data.get("prompt_token_ids") else None,
+        logprobs=logprobs,
+        top_logprobs=_top_logprobs(rows),
+        system_fingerprint=data.get("system_fingerprint"),
+    )
+
+
+def _top_logprobs(rows: list[dict[str, Any]] | None) -> tuple[dict[str, float], ...] | None:
+    if not rows or not any(row.get("top_logprobs") for row in rows):
+        return None
+    return tuple({alt["token"]: float(alt["logprob"]) for alt in row.get("top_logprobs") or []} for row in rows)
+
+
+def estimate_tokens(payload: Mapping[str, Any]) -> int:
+    """About how many tokens a request will use: four characters each, and the completion's limit."""
+    characters = sum(len(str(row.get("content") or "")) for row in payload.get("messages", ()))
+    limit = payload.get("max_tokens") or payload.get("max_completion_tokens") or 256
+    return characters // 4 + int(limit)
+
+
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait from ``retry-after-ms`` or ``Retry-After`` (seconds or an HTTP date); None when absent or odd."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        value = headers.get("retry-after")
+        if value is None:
+            return None
+        try:
+            return max(0.0, float(value))
+        except ValueError:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def _translate(raised: Exception, model: str) -> LMError:
+    """The typed error for whatever the SDK raised."""
+    import openai
+
+    if isinstance(raised, openai.APITimeoutError):
+        return LMTimeout(f"model {model!r}: connect or read deadline passed")
+    if isinstance(raised, openai.APIStatusError):
+        code = raised.status_code
+        text = f"model {model!r}: HTTP {code}: {str(raised.message)[:300]}"
+        wait = parse_retry_after(raised.response.headers)
+        if code == 429:
+            return LMRateLimited(text, http_status=code, retry_after=wait)
+        if code in (408, 409) or code >= 500:
+            kind = LMTimeout if code in (408, 504) else LMServerError
+            return kind(text, http_status=code, retry_after=wait)
+        if code in (401, 403):
+            return LMAuthError(text, http_status=code)
+        if "context length" in text.lower() or "context_length" in text.lower() or code == 413:
+            return LMContextLengthError(text, http_status=code)
+        return LMBadRequest(text, http_status=code)
+    if isinstance(raised, openai.APIConnectionError):
+        return LMConnectionError(f"model {model!r}: {raised.__cause__ or raised}; is the server running?")
+    return LMProtocolError(f"model {model!r}: {type(raised).__name__}: {raised}")
+
+
+# ------------------------------------------------------------------------------------------------- sync
+_background: tuple[int, asyncio.AbstractEventLoop] | None = None
+_background_lock = threading.Lock()
+
+
+def _background_loop() -> asyncio.AbstractEventLoop:
+    global _background
+    with _background_lock:
+        # Threads do not survive a fork, so a child process starts its own loop.
+        if _background is None or _background[0] != os.getpid():
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="palaestra-sync", daemon=True).start()
+            _background = (os.getpid(), loop)
+        return _background[1]
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine from ordinary code, also inside a notebook whose own loop is running.
+
+    All such calls share one background loop, so clients keep their connections from call to call.
+
+    Example:
+        >>> async def double(x): return 2 * x
+        >>> run_sync(double(21))
+        42
+    """
+    loop = _background_loop()
+    if threading.current_thread().name == "palaestra-sync":
+        coroutine.close()
+        raise RuntimeError("run_sync was called from its own event loop; await the coroutine instead")
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
