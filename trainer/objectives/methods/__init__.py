@@ -1,0 +1,1 @@
+"""One short module a method. The registry says which name lives in which module."""
