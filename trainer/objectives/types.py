@@ -137,11 +137,19 @@ class RolloutBatch:
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Global counts of one optimiser step, so that micro-batching and data parallelism give one answer."""
+    """Global counts of one optimiser step, so that micro-batching and data parallelism give one answer.
+
+    Attributes:
+        tokens: sampled tokens that count.
+        sequences: rollouts that count.
+        max_length: cap on sampled tokens of a rollout.
+        teacher_tokens: sampled tokens that have a teacher context; None when the objective has no teacher.
+    """
 
     tokens: float
     sequences: float
     max_length: float
+    teacher_tokens: float | None = None
 
 
 @dataclass(frozen=True)
