@@ -1,0 +1,31 @@
+"""Partition of a group into responses that say the same, and the rewards that follow from it.
+
+The judge of pairs is one async function:
+
+    async def ask(pair: Pair) -> PairOutcome        # Pair(group, first, second): ids, in the order shown
+    PairOutcome(p_same=0.93)                        # probability that the two are equivalent (1.0 / 0.0 for a verdict)
+    PairOutcome(p_same=None)                        # "unknown": looked at, undecided; weight 0, not a failure
+    PairOutcome(status="timeout")                   # failure; left out and counted
+
+Public functions:
+
+    partition_groups(groups: Sequence[PartitionGroup], ask: AskPair | None, options: PartitionOptions | None = None,
+                     ask_once: AskOnce | None = None) -> list[PartitionResult]                              (async)
+    partition_group(group, ask, options=None, ask_once=None) -> PartitionResult                             (async)
+    partition_groups_sync(groups, judge: Callable[[Pair], PairOutcome], options=None) -> list[PartitionResult]
+    plan_partition(group: PartitionGroup | int, options=None) -> PartitionPlan(calls_min, calls_max, rounds_max)
+
+    PartitionGroup(id, ids, contents=None, correct=None, quality=None)
+    PartitionOptions(scope="semantic", method="auto", threshold=0.5, max_repair_calls=0, max_calls=None, seed=0,
+                     alpha=0.5, floor=0.0, one_shot_repeats=2, one_shot_retries=1, order="random")
+    PartitionResult(group, status, labels, clusters, p_same, darling, uniqueness, statuses, stats)
+
+``ask_once`` serves ``method="one_shot"``: it gets the group id and the ids in the order to show, and returns lists of
+ids that belong together, ``async def ask_once(group: str, ids: Sequence[str]) -> OneShotOutcome(groups, status)``.
+An answer that is no exact partition is asked again, then repaired by pair questions if ``ask`` is given, else it is an
+error: the group keeps neutral weights (1), and the failure is counted.
+
+Matrix level (pure, numpy): ``union_find``, ``average_linkage``, ``corr_cluster``, ``open_triangles``,
+``adjusted_rand``, ``darling_diversity``, ``darling_reward``, ``uniqueness_weights``, ``check_partition``,
+``reconcile``. Trainable pair judge without network: ``PairClassifier`` (``fit``, ``save``, ``load``, ``p_same``).
+"""
