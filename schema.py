@@ -59,7 +59,7 @@ class Message(Noun):
 class Task(Noun):
     """One problem. ``answer`` stays on the host: it is not serialised and not shown in ``repr``."""
 
-    id: str
+    id: str = ""  # empty: the environment names the task
     prompt: str | tuple[Message, ...]
     answer: Any = Field(default=None, repr=False, exclude=True)
     metadata: dict[str, Any] = Field(default_factory=dict)
