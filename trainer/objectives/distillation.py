@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -144,7 +143,7 @@ def light_reasoner(alpha: float = 0.2, beta: float = 0.4, skip_first: bool = Tru
             first_BT = torch.cumsum(batch.mask_BT, -1) <= 1
             mask_BT = mask_BT * (~first_BT)
         target = contrastive_target(expert, amateur, alpha)
-        values_BT = kl(target, torch.where(torch.isneginf(target), target.detach() * 0, teacher.student_logp_BTK))
+        values_BT = kl(target, teacher.student_logp_BTK)
         metrics: dict[str, Tensor | float] = {"contrast_tokens": mask_BT.sum()}
         return aggregate(values_BT, mask_BT, batch.norm, "token_mean"), metrics
 
@@ -167,6 +166,3 @@ def full_kl_to_teacher(coef: float) -> Callable[[TokenBatch], LossOutput]:
 def advantage_mix(rewards_advantage: Tensor, sdpo_advantage: Tensor, lam: float) -> Tensor:
     """SDPO's hybrid: lam A_GRPO + (1 - lam) A_SDPO."""
     return lam * rewards_advantage + (1 - lam) * sdpo_advantage
-
-
-Compat = Literal["none", "sdpo-self-success", "sdpo-denominator", "sdpo-ema-cadence"]

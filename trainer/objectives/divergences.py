@@ -24,8 +24,9 @@ def renormalise(logp_topk: Tensor) -> Tensor:
 
 def kl(log_a: Tensor, log_b: Tensor) -> Tensor:
     """KL(a || b) over the last axis; outcomes with a = 0 contribute nothing."""
-    terms = log_a.exp() * (log_a - log_b)
-    return torch.where(torch.isneginf(log_a), torch.zeros_like(terms), terms).sum(-1)
+    none = torch.isneginf(log_a)
+    safe_a, safe_b = log_a.masked_fill(none, 0.0), log_b.masked_fill(none, 0.0)
+    return (safe_a.exp() * (safe_a - safe_b)).masked_fill(none, 0.0).sum(-1)
 
 
 def generalised_jsd(log_p: Tensor, log_q: Tensor, alpha: float) -> Tensor:
@@ -46,7 +47,7 @@ def generalised_jsd(log_p: Tensor, log_q: Tensor, alpha: float) -> Tensor:
 
 
 def on_support(student: Tensor, teacher: Tensor, alpha: float, tail: bool, full: bool) -> Tensor:
-    """The divergence on a support [.., K] of true log-probabilities: whole vocabulary, top-K plus tail, or top-K alone."""
+    """The divergence on a support [.., K] of true log-probabilities: everything, top-K plus tail, or top-K alone."""
     if not full:
         prepare = add_tail if tail else renormalise
         student, teacher = prepare(student), prepare(teacher)

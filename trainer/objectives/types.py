@@ -372,6 +372,14 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Requirement = Literal[
+    "group",  # at least two rollouts a task
+    "clusters",  # a judge that partitions, or an environment that labels strategies
+    "ranks",  # a judge that ranks
+    "binary",  # rewards 0 and 1
+]
+
+
 @dataclass(frozen=True)
 class Method:
     """A registry row: where a method comes from, its knobs, and how to build it."""
@@ -386,6 +394,7 @@ class Method:
     when: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     parts: str = ""
+    requires: tuple[Requirement, ...] = ()
     problems: Callable[[Any, Mapping[str, Any]], list[Problem]] | None = None
 
 

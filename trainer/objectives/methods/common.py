@@ -6,7 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..types import Advantage, Aggregation, Loss, Need, Objective, Params
+from ..filters import drop_constant_groups, drop_overlong
+from ..prompts import prompt_repetition
+from ..shaping import chain, overlong_penalty
+from ..types import Advantage, Aggregation, Filter, Loss, Need, Objective, Params, Refill, Regulariser, Shape
 
 CorrectionName = Literal[
     "none",
@@ -38,6 +41,20 @@ class RegularisedParams(Params):
     """Weight of the entropy bonus; needs the full vocabulary."""
     entropy_target: float | None = None
     """No bonus for tokens above this entropy (nats)."""
+    dynamic_sampling: bool = False
+    """Drop groups of equal (unshaped) rewards and sample others instead."""
+    max_gen_batches: int = Field(10, ge=0)
+    """How often one step may sample for dynamic sampling; 0 = no limit."""
+    overlong_filter: bool = False
+    """Leave responses out of the loss that were cut at the length limit."""
+    overlong_factor: float = Field(0.0, ge=0)
+    """Size of the soft penalty on long responses; 0 = none."""
+    overlong_cache: int = Field(4096, gt=0)
+    """Tokens before the limit over which the soft penalty grows to its full size."""
+    balance_task_types: bool = False
+    """Draw the same number of tasks of every type into each step."""
+    prompt_transform: Literal["none", "twice", "verbose", "thrice", "pad"] = "none"
+    """Prompt repetition, in training and evaluation."""
 
     @model_validator(mode="after")
     def _bounds(self) -> RegularisedParams:
@@ -81,14 +98,17 @@ def regularised(
     advantage: Advantage,
     loss: Loss,
     needs: frozenset[Need] | set[Need] = frozenset(),
+    shape: Shape | None = None,
+    filters: tuple[Filter, ...] = (),
+    regularisers: tuple[Regulariser, ...] = (),
     **parts: Any,
 ) -> Objective:
-    """Any loss with the shared correction, KL and entropy terms; `parts` are further `Objective` fields."""
+    """Any loss with the shared options; `parts` are further `Objective` fields."""
     from ..corrections import correction
     from ..regularisers import entropy_bonus, kl_to_reference
 
     wanted: set[Need] = set(needs)
-    terms = []
+    terms: list[Regulariser] = []
     if params.kl_coef > 0:
         terms.append(kl_to_reference(params.kl_coef, params.kl_estimator, params.aggregation))
         wanted.add("reference")
@@ -98,13 +118,27 @@ def regularised(
     weight = None
     if params.correction != "none":
         weight = correction(params.correction, params.correction_low, params.correction_high)
-    extra = tuple(parts.pop("regularisers", ()))
+    shapes = [] if shape is None else [shape]
+    if params.overlong_factor > 0:
+        shapes.append(overlong_penalty(params.overlong_factor, params.overlong_cache))
+    if params.overlong_filter:
+        filters = (*filters, drop_overlong)
+    if params.dynamic_sampling:
+        filters = (*filters, drop_constant_groups)
+    prompt = parts.pop("prompt", None)
+    if params.prompt_transform != "none":
+        prompt = prompt_repetition(params.prompt_transform)
     return Objective(
         name=name,
         advantage=advantage,
         loss=loss,
+        shape=chain(shapes),
+        filters=filters,
         correction=weight,
-        regularisers=(*terms, *extra),
+        regularisers=(*terms, *regularisers),
         needs=frozenset(wanted),
+        prompt=prompt,
+        refill=Refill(max_batches=params.max_gen_batches) if params.dynamic_sampling else None,
+        balance_task_types=params.balance_task_types,
         **parts,
     )

@@ -42,6 +42,7 @@ GRPO = Method(
     formula="A_i = (r_i - mean_g r) / (std_g r + eps); L = -mean min(rho A, clip(rho, 1-eps_low, 1+eps_high) A)",
     when="the baseline; verifiable rewards and groups in which some rollouts succeed and some fail",
     parts="advantage: group; loss: ppo_clip",
+    requires=("group",),
 )
 
 DR_GRPO = Method(
@@ -53,4 +54,5 @@ DR_GRPO = Method(
     formula="A_i = r_i - mean_g r; L = -1/(B L_max) sum_i sum_t min(rho A, clip(rho) A)",
     when="responses grow without getting better, or easy and hard tasks should not weigh the same",
     parts="advantage: group without std; loss: ppo_clip over the constant divisor",
+    requires=("group",),
 )

@@ -43,4 +43,5 @@ UNIQUENESS = Method(
     cost="one partition call a group, or cluster labels of the environment; one forward and backward pass",
     when="one strategy crowds out the others and a judge (or the environment) can tell strategies apart",
     parts="advantage: group x cluster weight; loss: ppo_clip",
+    requires=("group", "clusters"),
 )

@@ -1,0 +1,57 @@
+"""RLPR: the reward is how much likelier the reference answer becomes after the sampled reasoning."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pydantic import Field
+
+from ..advantages import group_advantage
+from ..filters import ema_std_filter
+from ..shaping import rlpr
+from ..types import Method, Objective
+from .common import PolicyParams, clipped_objective
+
+
+class RlprParams(PolicyParams):
+    """Parameters of RLPR."""
+
+    eps_high: float = Field(0.27, ge=0)
+    format_weight: float = Field(0.1, ge=0, le=1)
+    """Share of the format in the reward."""
+    beta_std: float = Field(0.5, ge=0)
+    """Groups under this share of the running mean std are dropped; 0 = no filter."""
+    ema_ratio: float = Field(0.99, gt=0, lt=1)
+    """Memory of the running mean."""
+    collect_from: int = Field(6, ge=1)
+    """First step whose stds are collected."""
+    filter_from: int = Field(11, ge=2)
+    """First step that filters."""
+
+
+def _build(params: RlprParams) -> Objective:
+    filters = ()
+    if params.beta_std > 0:
+        filters = (ema_std_filter(params.beta_std, params.ema_ratio, params.collect_from, params.filter_from),)
+    return clipped_objective(
+        "rlpr",
+        params,
+        partial(group_advantage, scale="group"),
+        shape=rlpr(params.format_weight),
+        filters=filters,
+        needs={"answer_probs"},
+    )
+
+
+RLPR = Method(
+    name="rlpr",
+    summary="verifier-free: probability gain of the reference answer; groups of small spread are dropped",
+    paper="arXiv 2506.18254",
+    params=RlprParams,
+    build=_build,
+    formula="r = 0.9 max(0, mean p(ref | q, z) - mean p(ref | q)) + 0.1 format; drop if std_g < beta EMA(std)",
+    cost="no judge calls; one scoring pass over the reference a rollout and one a prompt",
+    when="free-form reference answers that no verifier can compare",
+    parts="shape: rlpr; advantage: group; filter: EMA of std; loss: ppo_clip",
+    requires=("group",),
+)
