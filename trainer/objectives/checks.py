@@ -64,14 +64,11 @@ def _judges(row: Method, values: Any, facts: Mapping[str, Any]) -> list[Problem]
 
 def _engine(row: Method, values: Any, facts: Mapping[str, Any]) -> list[Problem]:
     found = []
-    corrects = getattr(values, "correction", "none") != "none" or row.name == "pipeline_rl"
+    corrects = getattr(values, "correction", "none") != "none" or "logprobs" in row.requires
     if corrects and facts.get("reports_logprobs") is False:
         reason = "an importance correction needs the engine's log-probabilities, and this engine reports none"
         found.append(Problem("objective.correction", reason, "Use engine native or vllm, or correction = 'none'"))
     if corrects and (facts.get("top_p", 1.0) < 1.0 or facts.get("temperature", 1.0) == 0.0):
         reason = "sampling is greedy or truncated, so the engine's probabilities are of another distribution"
         found.append(Problem("rollout.top_p", reason, "Use temperature > 0 and top_p = 1, or correction = 'none'"))
-    if getattr(values, "balance_task_types", False) and facts.get("task_types") == 1 and row.name != "task_std":
-        reason = "there is one task type, nothing to balance"
-        found.append(Problem("objective.balance_task_types", reason, "Set it to false"))
     return found

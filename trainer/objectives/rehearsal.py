@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from .divergences import f_generator, js_definition
 from .losses import LOG_RATIO_LIMIT, aggregate
@@ -32,7 +33,7 @@ def f_divergence(kind: str, eta: float, alpha: float = 0.5, clamp: float | None 
             values_BT = f_generator(log_u_BT, kind, alpha)
         if clamp is not None:
             values_BT = values_BT.clamp(-clamp, clamp)
-        metrics = {"rehearsal_divergence": (values_BT.detach() * batch.mask_BT).sum()}
+        metrics: dict[str, Tensor | float] = {"rehearsal_divergence": (values_BT.detach() * batch.mask_BT).sum()}
         return eta * aggregate(values_BT, batch.mask_BT, batch.norm, "token_mean"), metrics
 
     return loss

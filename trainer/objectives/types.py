@@ -377,6 +377,7 @@ Requirement = Literal[
     "clusters",  # a judge that partitions, or an environment that labels strategies
     "ranks",  # a judge that ranks
     "binary",  # rewards 0 and 1
+    "logprobs",  # an engine that reports log-probabilities
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from ..types import Method, Objective, Params, Problem, RolloutBatch, TokenBatch
+from ..types import Method, Need, Objective, Params, Problem, RolloutBatch, TokenBatch
 
 
 class GradeParams(Params):
@@ -37,7 +37,7 @@ def _build(params: GradeParams) -> Objective:
     def no_loss(batch: TokenBatch):
         raise RuntimeError("grade samples by itself; the loop must call Objective.direct")
 
-    needs = frozenset({"reference"}) if params.beta > 0 else frozenset()
+    needs: frozenset[Need] = frozenset({"reference"}) if params.beta > 0 else frozenset()
     return Objective("grade", no_rollouts, no_loss, needs=needs, uses_rewards=False, direct=direct)
 
 

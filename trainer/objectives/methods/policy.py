@@ -167,5 +167,5 @@ PIPELINE_RL = Method(
     formula="L = -mean sg(min(pi / pi_roll, 1 + eps)) A log pi, A leave-one-out",
     when="rollouts sampled while weights change: their log-probabilities are exact token by token",
     parts="advantage: leave-one-out; loss: importance_sampling against the rollout",
-    requires=("group",),
+    requires=("group", "logprobs"),
 )

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..advantages import group_advantage
 from ..filters import ema_std_filter
 from ..shaping import rlpr
-from ..types import Method, Objective
+from ..types import Filter, Method, Objective
 from .common import PolicyParams, clipped_objective
 
 
@@ -30,7 +30,7 @@ class RlprParams(PolicyParams):
 
 
 def _build(params: RlprParams) -> Objective:
-    filters = ()
+    filters: tuple[Filter, ...] = ()
     if params.beta_std > 0:
         filters = (ema_std_filter(params.beta_std, params.ema_ratio, params.collect_from, params.filter_from),)
     return clipped_objective(
