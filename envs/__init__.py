@@ -27,7 +27,7 @@ The interface in full:
     error         on the last step, when the environment or grader failed: reward is nan, truncated is True
     leaky         True when feedback="reference" was asked for
     extracted     what the verifier read as the answer, when it read one
-    solution_key  (Countdown) one text for all ways of writing the same solution
+    solution_key  (Countdown) the expression in normal form; solution_class ignores order and grouping as well
 
 The task is (env_id, knobs, seed). ``reset()`` without a seed draws the next one from the stream of the last seeded
 reset. Settings every environment has, as keywords of ``make``: max_turns, feedback ("none", "verdict", "reason",

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from fractions import Fraction
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -42,7 +43,7 @@ class TextEnv(gym.Env[tuple, str]):
         **arguments: difficulty knobs of the environment and `Settings`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as gymnasium.Env declares it
     env_id: str = ""
     max_turns: int | None = None
     max_reward: float = 1.0
@@ -103,6 +104,11 @@ class TextEnv(gym.Env[tuple, str]):
             NotImplementedError: the environment has no oracle.
         """
         raise NotImplementedError(f"{self._name} has no oracle")
+
+    def secrets(self) -> list[Any]:
+        """Values that feedback on the current task must not tell: numbers (in any equal form) or texts. For checks."""
+        answer = self.current_task.answer if self.current_task is not None else None
+        return [answer] if isinstance(answer, str | int | float | Fraction) and not isinstance(answer, bool) else []
 
     # ---- gymnasium.Env -----------------------------------------------------------------------------------------
 

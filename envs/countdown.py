@@ -70,8 +70,10 @@ def _solve(rng: np.random.Generator, **knobs: Any) -> Iterator[str]:
 def judge(response: str, given: Sequence[int], target: int, *, ops: str = "+-*/", use_all: bool = False) -> Result:
     """Grade a reply. Every word of the feedback follows from the attempt and the prompt.
 
-    The result's ``info["solution_key"]`` is one text for all ways of writing the same solution, for counting distinct
-    right answers; it is absent when nothing could be read.
+    The result's ``info`` names what was read, for counting distinct right answers: ``solution_key`` is the expression
+    without spaces and needless parentheses (``3+5`` and ``5+3`` differ), ``solution_class`` one text for all orders and
+    groupings of the same solution. Both are absent when nothing could be read. Over the 1,864 tasks with three numbers
+    from 1 to 9, all used, operators ``+-*`` and targets to 99 there are 3.9 keys and 1.14 classes a task.
     """
     text = extract(response)
     try:
@@ -79,7 +81,8 @@ def judge(response: str, given: Sequence[int], target: int, *, ops: str = "+-*/"
     except NotAnExpression as error:
         what = "The reply is empty" if not text.strip() else f"The answer is not an expression: {error}"
         return Result(0.0, Feedback(text=f"{what}.", kind="format"), "not_an_expression")
-    info = {"solution_key": canonical(tree), "extracted": show(tree)}
+    key = show(tree)
+    info = {"solution_key": key, "solution_class": canonical(tree), "extracted": key}
     used, available = Counter(numbers(tree)), Counter(given)
     for number in used:
         if number not in available:

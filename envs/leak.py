@@ -1,0 +1,110 @@
+"""The leak test: no feedback tells the answer, an equal form of it, or another secret of the task.
+
+Only feedback is tested, not the turns: a game may say "higher" when that is the game. A value that also stands in the
+prompt or in the attempt is no leak, nor is a text that the same attempt draws on tasks with other answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .core import TextEnv
+
+JUNK = "asdf ((( \\boxed{ %%% 🙂"
+_NUMBER = re.compile(r"\\boxed\{[^{}]{1,100}\}|(?<![\w.])-?\d+(?:[.,/]\d+)*%?")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One feedback text that tells a secret."""
+
+    seed: int
+    attempt: str
+    feedback: str
+    secret: str
+
+
+def leak_test(make_env: Callable[[], TextEnv], seeds: Iterable[int], max_turns: int = 50) -> list[Leak]:
+    """Play empty, junk, wrong and nearly right attempts and look for secrets in the feedback.
+
+    Args:
+        make_env: makes the environment.
+        seeds: tasks to try.
+        max_turns: replies after which an attempt is given up.
+
+    Returns:
+        The leaks; none is what every environment must show.
+    """
+    env = make_env()
+    suspects: list[Leak] = []
+    told: dict[tuple[str, str], set[str]] = {}
+    for seed in seeds:
+        env.reset(seed=seed)
+        for name, attempt in attempts(env).items():
+            env.reset(seed=seed)
+            secrets = env.secrets()
+            texts = list(_feedback(env, attempt, max_turns))
+            public = "\n".join([attempt, *(str(m["content"]) for m in env.messages)])
+            for text in texts:
+                told.setdefault((name, text), set()).add(repr(secrets))
+                suspects += [
+                    Leak(seed, attempt, text, str(secret)) for secret in secrets if tells(text, secret, public)
+                ]
+    env.close()
+    return [leak for leak in suspects if not _common(leak, told)]
+
+
+def attempts(env: TextEnv) -> dict[str, str]:
+    """Replies to try on the current task, by kind."""
+    tried = {"empty": "", "junk": JUNK, "wrong": "\\boxed{123456789}", "plain wrong": "<answer>zzz</answer>"}
+    try:
+        right = next(iter(env.oracle()))
+    except (NotImplementedError, StopIteration):
+        return tried
+    digits = list(re.finditer(r"\d", right))
+    if digits:
+        last = digits[-1]
+        changed = str((int(last[0]) + 1) % 10)
+        tried["near miss"] = right[: last.start()] + changed + right[last.end() :]
+    tried["cut off"] = right[:-1]
+    tried["reversed"] = right[::-1]
+    return tried
+
+
+def tells(text: str, secret: Any, public: str) -> bool:
+    """Whether ``text`` contains ``secret`` or, for a number, an equal form of it, and ``public`` does not."""
+    written = str(secret).strip()
+    if not written or _occurs(written, public):
+        return False
+    if _occurs(written, text):
+        return True
+    if isinstance(secret, str) and not _NUMBER.fullmatch(written):
+        return False
+    shown = {match[0] for match in _NUMBER.finditer(text)} - {match[0] for match in _NUMBER.finditer(public)}
+    if not shown:
+        return False
+    from .verify import verify
+
+    boxed = (form if form.startswith("\\boxed") else f"\\boxed{{{form}}}" for form in shown)
+    return any(verify(written, form).ok for form in boxed)
+
+
+def _occurs(needle: str, text: str) -> bool:
+    """Whether ``needle`` stands in ``text`` as a whole word."""
+    return re.search(rf"(?<!\w){re.escape(needle)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _feedback(env: TextEnv, attempt: str, max_turns: int) -> Iterable[str]:
+    for _ in range(max_turns):
+        _, _, terminated, truncated, info = env.step(attempt)
+        yield from (item.text for item in info["feedback"])
+        if terminated or truncated:
+            return
+
+
+def _common(leak: Leak, told: dict[tuple[str, str], set[str]]) -> bool:
+    """Whether the same kind of attempt drew the same text on tasks with other secrets, so that it tells nothing."""
+    return any(len(golds) > 1 for (_, text), golds in told.items() if text == leak.feedback)
