@@ -1,0 +1,80 @@
+r"""Is a response right? A verifier for mathematical answers with a bounded cost, for any thread, loop or process.
+
+>>> verify("1/2", r"So the answer is \boxed{0.5}.").ok
+True
+>>> verify("5 m", r"\boxed{5\text{ km}}").reason
+<Reason.UNITS: 'units'>
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+from .compare import NeedsWorker, Result, compare_texts
+from .explain import explain
+from .extract import extract
+from .pool import PoolError, pool
+from .verdict import Reason, Verdict
+
+__all__ = ["PoolError", "Reason", "Verdict", "averify", "equal", "explain", "extract", "verify", "warm_up"]
+
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+
+
+def equal(gold: str, answer: str) -> Result:
+    """Compare two answer texts, without looking for the answer in a response.
+
+    Args:
+        gold: the gold answer.
+        answer: the answer alone.
+
+    Returns:
+        The outcome with ``ok``, ``reason`` and the kinds of both answers.
+
+    Raises:
+        PoolError: the worker processes could not be started; the answer was not judged.
+    """
+    if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(answer):
+        same = gold == answer or int(gold) == int(answer)
+        return Result(same, Reason.EQUAL_TEXT if same else Reason.WRONG, "number", "number")
+    try:
+        return compare_texts(gold, answer, heavy=False)
+    except NeedsWorker:
+        return pool().compare(gold, answer)
+
+
+def verify(gold: str | int | float, response: str) -> Verdict:
+    r"""Judge the answer a response commits to.
+
+    Args:
+        gold: the gold answer, as text in LaTeX or plain notation, or a number.
+        response: the whole response of a model; see `extract` for where its answer is looked for.
+
+    Returns:
+        A verdict, true exactly when the answer is right. An answer that is malformed, too large or too expensive
+        is wrong with that reason; nothing a response contains raises an exception.
+
+    Raises:
+        PoolError: the worker processes could not be started, so nothing was judged.
+    """
+    start = time.perf_counter()
+    found = extract(response)
+    if found.text is None:
+        return Verdict(False, found.reason, None, seconds=time.perf_counter() - start)
+    text = found.text.strip()
+    result = equal(str(gold), text)
+    return Verdict(
+        result.ok, result.reason, text[:2000], result.gold_kind, result.pred_kind, time.perf_counter() - start
+    )
+
+
+async def averify(gold: str | int | float, response: str) -> Verdict:
+    """`verify` for event loops: runs in a thread, so the loop stays free."""
+    return await asyncio.to_thread(verify, gold, response)
+
+
+def warm_up() -> None:
+    """Start a worker now, so that the first expensive answer does not wait for it."""
+    pool().warm_up()
