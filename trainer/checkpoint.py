@@ -1,0 +1,147 @@
+"""Checkpoints that survive being killed: written aside, flushed, renamed; damaged ones are recognised and skipped.
+
+A checkpoint is a Hugging Face folder (weights, configuration, tokenizer) plus ``trainer.pt`` (optimiser, teachers) and
+``state.json`` (step, cursor, method memory, and the SHA-256 of every file).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("palaestra.trainer")
+
+STATE = "state.json"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read; earlier ones are intact."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    folder: Path
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Training steps done."""
+        return int(self.state["step"])
+
+
+def save(root: Path, step: int, policy: Any, tensors: dict[str, Any], state: dict[str, Any], keep: int) -> Path:
+    """Write a checkpoint and drop old ones.
+
+    Args:
+        root: the run's ``checkpoints`` folder.
+        step: training steps done.
+        policy: a `Policy`; its `save` writes the Hugging Face part.
+        tensors: what ``torch.save`` puts into ``trainer.pt``.
+        state: JSON-able rest.
+        keep: how many checkpoints stay.
+
+    Raises:
+        CheckpointError: the disk is full or not writable; nothing that was there is lost.
+    """
+    import torch
+
+    final, aside = root / f"step-{step:06d}", root / f".writing-{step:06d}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        policy.save(aside)
+        with open(aside / "trainer.pt", "wb") as file:
+            torch.save(tensors, file)
+        digests = {path.name: _digest(path) for path in sorted(aside.iterdir())}
+        text = json.dumps({**state, "step": step, "files": digests}, indent=1)
+        (aside / STATE).write_text(text, encoding="utf-8")
+        for path in aside.iterdir():
+            _flush(path)
+        _flush(aside)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(aside, final)
+        _flush(root)
+    except Exception as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise _explain(error, root, step) from error
+    for old in _folders(root)[:-keep] if keep else []:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def latest(root: Path) -> Checkpoint | None:
+    """The newest checkpoint whose files are all as they were written; others are reported and skipped."""
+    for folder in reversed(_folders(root)):
+        problem = _damage(folder)
+        if problem is None:
+            return Checkpoint(folder, json.loads((folder / STATE).read_text(encoding="utf-8")))
+        log.warning("checkpoint %s is damaged (%s); trying an earlier one", folder, problem)
+    return None
+
+
+def load_tensors(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Read ``trainer.pt``; only tensors and plain containers are accepted."""
+    import torch
+
+    return torch.load(checkpoint.folder / "trainer.pt", map_location="cpu", weights_only=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a small text file so that a reader sees the old or the new one, never half of it."""
+    aside = path.with_name(f".{path.name}.writing")
+    aside.write_text(text, encoding="utf-8")
+    _flush(aside)
+    os.replace(aside, path)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("step-*") if path.is_dir())
+
+
+def _damage(folder: Path) -> str | None:
+    try:
+        files = json.loads((folder / STATE).read_text(encoding="utf-8"))["files"]
+        for name, digest in files.items():
+            if _digest(folder / name) != digest:
+                return f"{name} has other bytes than were written"
+    except (OSError, ValueError, KeyError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _explain(error: Exception, root: Path, step: int) -> Exception:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = full or "No space left" in str(error) or "unexpected pos" in str(error) or "file write failed" in str(error)
+    if not full and not isinstance(error, OSError):
+        return error
+    earlier = _folders(root) if root.exists() else []
+    kept = f"the checkpoint {earlier[-1]} is intact" if earlier else "no earlier checkpoint exists"
+    free = shutil.disk_usage(root if root.exists() else root.parent).free / 2**20 if full else 0
+    what = f"the disk is full ({free:.0f} MiB free)" if full else str(error)
+    return CheckpointError(
+        f"cannot write the checkpoint of step {step} into {root}: {what}; {kept}. Free some space and run again with --resume"
+    )

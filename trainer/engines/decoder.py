@@ -1,0 +1,215 @@
+"""A functional forward pass over the parameters of a Hugging Face decoder (Qwen3, Qwen2, Llama).
+
+The engine and the learner both run on it, so sampler and learner cannot drift apart. It exists for two shapes of work
+that stock modules do slowly: decoding one token for many rows, and training many completions of one prompt. In both the
+prompt is encoded once. Parameters are read from the module, never copied, except that the query, key and value matrices
+(and gate and up) are concatenated; `Decoder.weights` does that inside the autograd graph when gradients are on.
+
+Axes: P prompts, B rows, S prompt positions, T completion positions, H query heads, K key-value heads, D head size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SUPPORTED = ("Qwen3ForCausalLM", "Qwen2ForCausalLM", "LlamaForCausalLM")
+_STATIC_ROPE = ("default", "linear", "llama3", "yarn")
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """Parameters of one layer, projections fused."""
+
+    norm_attention: Tensor
+    qkv: Tensor
+    qkv_bias: Tensor | None
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    out: Tensor
+    norm_mlp: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+@dataclass(frozen=True)
+class DecoderWeights:
+    """All parameters of one forward pass."""
+
+    embed: Tensor
+    layers: tuple[LayerWeights, ...]
+    norm: Tensor
+    head: Tensor
+
+
+@dataclass(frozen=True)
+class PromptCache:
+    """Keys and values of encoded prompts, one pair a layer [P, K, S, D], and each prompt's length [P]."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    lengths_P: Tensor
+
+
+def why_unsupported(model: Any) -> str | None:
+    """Why this model needs the Hugging Face path, or None when `Decoder` computes exactly what it does."""
+    config = model.config
+    name = type(model).__name__
+    if name not in SUPPORTED:
+        return f"architecture {name} is not one of {', '.join(SUPPORTED)}"
+    if getattr(config, "hidden_act", "silu") != "silu":
+        return f"activation {config.hidden_act!r} is not silu"
+    if getattr(config, "use_sliding_window", False):
+        return "the model uses sliding-window attention"
+    if getattr(config, "mlp_bias", False) or model.model.layers[0].self_attn.o_proj.bias is not None:
+        return "the model has biases on its output or MLP projections"
+    rope = getattr(model.model.rotary_emb, "rope_type", "default")
+    if rope not in _STATIC_ROPE:
+        return f"rotary embedding {rope!r} depends on the sequence length"
+    if type(model.model.layers[0].self_attn.q_proj) is not torch.nn.Linear:
+        return "its projections are not plain linear layers (an adapter is attached)"
+    return None
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Root-mean-square norm, computed in float32 like the Hugging Face modules."""
+    if x.dtype == torch.float32:
+        return F.rms_norm(x, (x.shape[-1],), weight, eps)
+    return weight * F.rms_norm(x.float(), (x.shape[-1],), None, eps).to(x.dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding on the last axis of x; cos and sin hold half of it and broadcast."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class Decoder:
+    """Forward passes over a Hugging Face causal language model's own parameters.
+
+    Args:
+        model: a model for which `why_unsupported` returns None.
+
+    Raises:
+        ValueError: the architecture is not supported, with the reason.
+    """
+
+    def __init__(self, model: Any) -> None:
+        reason = why_unsupported(model)
+        if reason:
+            raise ValueError(f"the native decoder cannot run this model: {reason}; use engine = 'hf'")
+        self.model = model
+        config = model.config
+        self.heads = config.num_attention_heads
+        self.kv_heads = config.num_key_value_heads
+        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.eps = config.rms_norm_eps
+        self._tables: tuple[Tensor, Tensor] | None = None
+
+    def weights(self) -> DecoderWeights:
+        """Gather the parameters; under autograd the fused matrices carry gradients back to their parts."""
+        layers = []
+        for layer in self.model.model.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+            biased = projections[0].bias is not None
+            layers.append(
+                LayerWeights(
+                    norm_attention=layer.input_layernorm.weight,
+                    qkv=torch.cat([p.weight for p in projections]),
+                    qkv_bias=torch.cat([p.bias for p in projections]) if biased else None,
+                    q_norm=getattr(getattr(attention, "q_norm", None), "weight", None),
+                    k_norm=getattr(getattr(attention, "k_norm", None), "weight", None),
+                    out=attention.o_proj.weight,
+                    norm_mlp=layer.post_attention_layernorm.weight,
+                    gate_up=torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)),
+                    down=mlp.down_proj.weight,
+                )
+            )
+        base = self.model.model
+        return DecoderWeights(
+            base.embed_tokens.weight, tuple(layers), base.norm.weight, self.model.get_output_embeddings().weight
+        )
+
+    def rope(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Half-size cosine and sine tables at the given positions."""
+        rotary = self.model.model.rotary_emb
+        longest = int(positions.max()) + 1
+        if self._tables is None or self._tables[0].shape[0] < longest or self._tables[0].device != positions.device:
+            angles = torch.outer(
+                torch.arange(max(longest, 256), device=positions.device, dtype=torch.float32),
+                rotary.inv_freq.to(positions.device, torch.float32),
+            )
+            self._tables = (angles.cos() * rotary.attention_scaling, angles.sin() * rotary.attention_scaling)
+        cos, sin = self._tables
+        return cos[positions].to(dtype), sin[positions].to(dtype)
+
+    def embed(self, w: DecoderWeights, ids: Tensor) -> Tensor:
+        """Token embeddings; like the module, the padding token passes no gradient."""
+        return F.embedding(ids, w.embed, padding_idx=self.model.model.embed_tokens.padding_idx)
+
+    def project(self, w: LayerWeights, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x [..., C]: shapes [..., H, D], [..., K, D], [..., K, D]; rotated."""
+        hidden = F.linear(rms_norm(x, w.norm_attention, self.eps), w.qkv, w.qkv_bias)
+        hidden = hidden.view(*x.shape[:-1], self.heads + 2 * self.kv_heads, self.head_dim)
+        q, k, v = hidden.split((self.heads, self.kv_heads, self.kv_heads), dim=-2)
+        if w.q_norm is not None and w.k_norm is not None:
+            q, k = rms_norm(q, w.q_norm, self.eps), rms_norm(k, w.k_norm, self.eps)
+        return rotate(q, cos, sin), rotate(k, cos, sin), v
+
+    def feed_forward(self, w: LayerWeights, x: Tensor) -> Tensor:
+        """The gated MLP with its residual."""
+        gate, up = F.linear(rms_norm(x, w.norm_mlp, self.eps), w.gate_up).chunk(2, dim=-1)
+        return x + F.linear(F.silu(gate) * up, w.down)
+
+    def encode(self, w: DecoderWeights, ids_PS: Tensor, lengths_P: Tensor) -> tuple[Tensor, PromptCache]:
+        """Run right-padded prompts once.
+
+        Returns:
+            The final hidden state of every position [P, S, C] (norm applied) and the cache for the continuations.
+        """
+        cos, sin = self.rope(torch.arange(ids_PS.shape[1], device=ids_PS.device), w.embed.dtype)
+        cos, sin = cos[:, None], sin[:, None]
+        x = self.embed(w, ids_PS)
+        keys, values = [], []
+        for layer in w.layers:
+            q, k, v = (t.transpose(1, 2) for t in self.project(layer, x, cos, sin))
+            keys.append(k)
+            values.append(v)
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
+            x = x + F.linear(attended.transpose(1, 2).flatten(2), layer.out)
+            x = self.feed_forward(layer, x)
+        return rms_norm(x, w.norm, self.eps), PromptCache(tuple(keys), tuple(values), lengths_P)
+
+    def extend(self, w: DecoderWeights, cache: PromptCache, rows_B: Tensor, ids_BT: Tensor) -> Tensor:
+        """Run continuations of encoded prompts, many rows a prompt; gradients flow into the shared prompt.
+
+        Args:
+            cache: from `encode`.
+            rows_B: which prompt each row continues.
+            ids_BT: continuation tokens, right-padded.
+
+        Returns:
+            Final hidden states [B, T, C].
+        """
+        steps, slots = ids_BT.shape[1], cache.keys[0].shape[2]
+        lengths_B = cache.lengths_P[rows_B]
+        positions = lengths_B[:, None] + torch.arange(steps, device=ids_BT.device)
+        cos, sin = self.rope(positions, w.embed.dtype)
+        cos, sin = cos[:, :, None], sin[:, :, None]
+        seen = torch.arange(slots, device=ids_BT.device) < lengths_B[:, None]
+        causal = torch.ones(steps, steps, dtype=torch.bool, device=ids_BT.device).tril()
+        mask = torch.cat((seen[:, None, :].expand(-1, steps, -1), causal.expand(len(rows_B), -1, -1)), dim=-1)[:, None]
+        x = self.embed(w, ids_BT)
+        for layer, key, value in zip(w.layers, cache.keys, cache.values, strict=True):
+            q, k, v = (t.transpose(1, 2) for t in self.project(layer, x, cos, sin))
+            k = torch.cat((key.index_select(0, rows_B), k), dim=2)
+            v = torch.cat((value.index_select(0, rows_B), v), dim=2)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=self.heads != self.kv_heads)
+            x = x + F.linear(attended.transpose(1, 2).flatten(2), layer.out)
+            x = self.feed_forward(layer, x)
+        return rms_norm(x, w.norm, self.eps)

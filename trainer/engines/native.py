@@ -1,0 +1,248 @@
+"""The default engine: a batched decode loop in PyTorch that reads the learner's own weights.
+
+Each prompt is encoded once for all its continuations, and while decoding the prompt's keys stay unexpanded, so a group
+of 8 reads them once. Rows that ended leave the batch when half of it has.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...schema import Turn
+from .base import Prompt, SamplingParams, Scored, UpdateReceipt
+from .decoder import Decoder, DecoderWeights, rms_norm
+from .sampling import draw, uniforms
+
+
+@dataclass
+class _Decoding:
+    """State of the rows being decoded. `share` rows in a row continue the same prompt."""
+
+    prompt_keys: list[Tensor]  # a layer: [B / share * K, S, D]
+    prompt_values: list[Tensor]
+    prompt_bias: Tensor  # [B / share, 1, 1, S]: 0 or -inf on padding
+    own_keys: list[Tensor]  # a layer: [B * K, T, D]
+    own_values: list[Tensor]
+    lengths: Tensor  # [B] prompt lengths
+    share: int
+
+
+class NativeEngine:
+    """Samples from a Hugging Face model through `Decoder`.
+
+    Args:
+        model: the module whose parameters are read; the learner may keep training it.
+        tokenizer: needed only for stop strings.
+        max_rows: rows decoded at once; more are split into several passes.
+
+    Raises:
+        ValueError: the architecture is not supported (use the Hugging Face engine).
+    """
+
+    def __init__(self, model: Any, tokenizer: Any = None, *, max_rows: int = 1024, version: int = 0) -> None:
+        self.decoder = Decoder(model)
+        self.tokenizer = tokenizer
+        self.max_rows = max_rows
+        self.version = version
+        self._weights: DecoderWeights | None = None
+        self._refresh()
+
+    @torch.no_grad()
+    def _refresh(self) -> DecoderWeights:
+        self._weights = self.decoder.weights()
+        return self._weights
+
+    def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[list[Turn]]:
+        """Continue every prompt; see `Engine.sample`."""
+        for index, prompt in enumerate(prompts):
+            if not prompt.ids:
+                raise ValueError(f"prompt {index} is empty; a prompt needs at least one token")
+        results: list[list[Turn]] = [[] for _ in prompts]
+        by_count: dict[int, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            by_count.setdefault(prompt.n, []).append(index)
+        for count, indices in by_count.items():
+            indices.sort(key=lambda i: len(prompts[i].ids))  # similar lengths share a pass, so padding stays small
+            width = max(1, self.max_rows // max(count, 1))
+            for start in range(0, len(indices), width):
+                chunk = indices[start : start + width]
+                for index, turns in zip(chunk, self._sample([prompts[i] for i in chunk], params), strict=True):
+                    results[index] = turns
+        return results
+
+    @torch.inference_mode()
+    def _sample(self, prompts: list[Prompt], params: SamplingParams) -> list[list[Turn]]:
+        weights = self._weights or self._refresh()
+        device, share, limit = weights.embed.device, prompts[0].n, params.max_new_tokens
+        rows = len(prompts) * share
+        if not rows:
+            return [[] for _ in prompts]
+        keys = np.array([p.keys[j] if p.keys else j for p in prompts for j in range(share)], dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            random = torch.from_numpy(uniforms(keys + np.uint64(params.seed & (2**64 - 1)), limit)).to(device)
+        state, hidden = self._prefill(weights, prompts, limit)
+        ids_BT = torch.zeros(rows, limit, dtype=torch.long, device=device)
+        logp_BT = torch.zeros(rows, limit, device=device)
+        length_B = torch.full((rows,), limit, device=device)
+        active = torch.arange(rows, device=device)  # row of the output that each decoded row writes to
+        alive = torch.ones(rows, dtype=torch.bool, device=device)
+        ended = torch.zeros(rows, dtype=torch.bool, device=device)
+        stop_ids = torch.tensor(params.stop_ids, dtype=torch.long, device=device)
+        for step in range(limit):
+            ids, logp = draw(F.linear(hidden, weights.head), random[active, step], params.temperature, params.top_p)
+            ids_BT[active, step], logp_BT[active, step] = ids, logp
+            done = (ids[:, None] == stop_ids).any(-1)
+            if params.stop_strings:
+                done |= self._hit_string(ids_BT[active, : step + 1], params.stop_strings)
+            done &= alive
+            length_B[active[done]] = step + 1
+            ended[active[done]] = True
+            alive &= ~done
+            left = int(alive.sum())
+            if not left or step + 1 == limit:
+                break
+            if left <= len(alive) // 2:
+                keep = alive.nonzero()[:, 0]
+                state, active, ids, alive = self._compact(state, keep), active[keep], ids[keep], alive[keep]
+            hidden = self._decode(weights, state, ids, step)
+        ids_out, logp_out = ids_BT.tolist(), logp_BT.tolist()
+        lengths, stopped = length_B.tolist(), ended.tolist()
+        turns = [
+            Turn(
+                prompt_ids=prompts[row // share].ids,
+                completion_ids=tuple(ids_out[row][: lengths[row]]),
+                logprobs=tuple(logp_out[row][: lengths[row]]),
+                stop="stop" if stopped[row] else "length",
+                policy_version=self.version,
+            )
+            for row in range(rows)
+        ]
+        return [turns[i * share : (i + 1) * share] for i in range(len(prompts))]
+
+    def _prefill(self, w: DecoderWeights, prompts: list[Prompt], limit: int) -> tuple[_Decoding, Tensor]:
+        device, share, decoder = w.embed.device, prompts[0].n, self.decoder
+        lengths = torch.tensor([len(p.ids) for p in prompts], device=device)
+        longest = int(lengths.max())
+        ids = torch.tensor([p.ids + (0,) * (longest - len(p.ids)) for p in prompts], device=device)
+        hidden, cache = decoder.encode(w, ids, lengths)
+        bias = torch.zeros(len(prompts), 1, 1, longest, device=device, dtype=w.embed.dtype)
+        bias.masked_fill_(torch.arange(longest, device=device) >= lengths[:, None, None, None], -torch.inf)
+        shape = (len(prompts) * share * decoder.kv_heads, limit, decoder.head_dim)
+        state = _Decoding(
+            prompt_keys=[k.reshape(-1, longest, decoder.head_dim) for k in cache.keys],
+            prompt_values=[v.reshape(-1, longest, decoder.head_dim) for v in cache.values],
+            prompt_bias=bias,
+            own_keys=[torch.empty(shape, device=device, dtype=w.embed.dtype) for _ in w.layers],
+            own_values=[torch.empty(shape, device=device, dtype=w.embed.dtype) for _ in w.layers],
+            lengths=lengths.repeat_interleave(share),
+            share=share,
+        )
+        return state, hidden[torch.arange(len(prompts), device=device), lengths - 1].repeat_interleave(share, 0)
+
+    def _decode(self, w: DecoderWeights, state: _Decoding, ids_B: Tensor, step: int) -> Tensor:
+        """Run one token of every row and return its final hidden state [B, C]."""
+        decoder, rows, share = self.decoder, len(ids_B), state.share
+        kv, dim, repeat = decoder.kv_heads, decoder.head_dim, decoder.heads // decoder.kv_heads
+        groups, slots = rows // share, state.prompt_bias.shape[-1]
+        cos, sin = decoder.rope(state.lengths + step, w.embed.dtype)
+        cos, sin = cos[:, None], sin[:, None]
+        x = w.embed[ids_B]
+        for index, layer in enumerate(w.layers):
+            q, k, v = decoder.project(layer, x, cos, sin)
+            state.own_keys[index][:, step] = k.reshape(rows * kv, dim)
+            state.own_values[index][:, step] = v.reshape(rows * kv, dim)
+            q = (q * dim**-0.5).view(rows, kv, repeat, dim)
+            # Rows of a group put their queries side by side, so the group reads its prompt's keys once.
+            together = q.view(groups, share, kv, repeat, dim).transpose(1, 2).reshape(groups * kv, share * repeat, dim)
+            on_prompt = torch.bmm(together, state.prompt_keys[index].transpose(1, 2))
+            on_prompt = on_prompt.view(groups, kv, share * repeat, slots) + state.prompt_bias
+            on_prompt = on_prompt.view(groups, kv, share, repeat, slots).transpose(1, 2)
+            own = state.own_keys[index][:, : step + 1]
+            on_own = torch.bmm(q.view(rows * kv, repeat, dim), own.transpose(1, 2))
+            scores = torch.cat(
+                (on_prompt.reshape(rows, kv, repeat, slots), on_own.view(rows, kv, repeat, step + 1)), dim=-1
+            ).softmax(-1)
+            share_prompt = scores[..., :slots].view(groups, share, kv, repeat, slots).transpose(1, 2)
+            from_prompt = torch.bmm(
+                share_prompt.reshape(groups * kv, share * repeat, slots), state.prompt_values[index]
+            ).view(groups, kv, share, repeat, dim)
+            from_own = torch.bmm(
+                scores[..., slots:].reshape(rows * kv, repeat, step + 1), state.own_values[index][:, : step + 1]
+            )
+            attended = from_prompt.transpose(1, 2).reshape(rows, -1) + from_own.view(rows, -1)
+            x = x + F.linear(attended, layer.out)
+            x = decoder.feed_forward(layer, x)
+        return rms_norm(x, w.norm, decoder.eps)
+
+    def _compact(self, state: _Decoding, keep: Tensor) -> _Decoding:
+        """Keep some rows; afterwards every row has its own copy of its prompt."""
+        kv, share = self.decoder.kv_heads, state.share
+
+        def rows(tensor: Tensor, index: Tensor) -> Tensor:
+            return tensor.view(-1, kv, *tensor.shape[1:])[index].flatten(0, 1)
+
+        prompt = keep // share
+        return _Decoding(
+            prompt_keys=[rows(t, prompt) for t in state.prompt_keys],
+            prompt_values=[rows(t, prompt) for t in state.prompt_values],
+            prompt_bias=state.prompt_bias[prompt],
+            own_keys=[rows(t, keep) for t in state.own_keys],
+            own_values=[rows(t, keep) for t in state.own_values],
+            lengths=state.lengths[keep],
+            share=1,
+        )
+
+    def _hit_string(self, ids_BT: Tensor, stop_strings: Sequence[str]) -> Tensor:
+        if self.tokenizer is None:
+            raise ValueError("SamplingParams.stop_strings needs a tokenizer; give one to NativeEngine")
+        texts = self.tokenizer.batch_decode(ids_BT.tolist())
+        return torch.tensor([any(s in text for s in stop_strings) for text in texts], device=ids_BT.device)
+
+    @torch.inference_mode()
+    def score(
+        self, prompt_ids: Sequence[Sequence[int]], completion_ids: Sequence[Sequence[int]], topk: int | None = None
+    ) -> list[Scored]:
+        """Log-probabilities of given completions at temperature 1; see `Engine.score`."""
+        weights = self._weights or self._refresh()
+        device = weights.embed.device
+        results = []
+        for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
+            ids = torch.tensor([[*prompt, *completion]], dtype=torch.long, device=device)
+            hidden, _ = self.decoder.encode(weights, ids[:, :-1], torch.tensor([ids.shape[1] - 1], device=device))
+            logp = F.linear(hidden[0, len(prompt) - 1 :], weights.head).float().log_softmax(-1)
+            taken = logp.gather(1, ids[0, len(prompt) :, None])[:, 0]
+            if topk:
+                top = logp.topk(min(topk, logp.shape[1]), dim=-1)
+                results.append(Scored(taken.cpu().numpy(), top.indices.cpu().numpy(), top.values.cpu().numpy()))
+            else:
+                results.append(Scored(taken.cpu().numpy()))
+        return results
+
+    def update_weights(self, source: Any = None, version: int = 0) -> UpdateReceipt:
+        """Read the module again after a training step, or load a state dict into it first."""
+        start = time.perf_counter()
+        if isinstance(source, dict):
+            self.decoder.model.load_state_dict(source)
+        elif source is not None and source is not self.decoder.model:
+            self.decoder = Decoder(source)
+        self._refresh()
+        self.version = version
+        return UpdateReceipt(version=version, ms=(time.perf_counter() - start) * 1e3)
+
+    def pause(self, mode: Literal["keep", "wait", "abort"] = "wait") -> None:
+        """Nothing to do: `sample` never runs beside `update_weights`."""
+
+    def resume(self) -> None:
+        """Nothing to do; see `pause`."""
+
+    def close(self) -> None:
+        """Drop the fused copies."""
+        self._weights = None

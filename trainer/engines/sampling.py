@@ -1,0 +1,74 @@
+"""Drawing tokens: counter-based random numbers and the inverse of the cumulative distribution, one uniform a token."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def mix64(x: np.ndarray) -> np.ndarray:
+    """The splitmix64 finaliser: a bijection of 64-bit words that looks random."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def seed_of(*parts: int) -> int:
+    """One 63-bit seed from several integers, order mattering.
+
+    Example:
+        >>> seed_of(0, 1) != seed_of(1, 0)
+        True
+    """
+    state = np.zeros(1, np.uint64)
+    with np.errstate(over="ignore"):
+        for part in parts:
+            state = mix64(state + _GOLDEN + np.uint64(part & 0xFFFFFFFFFFFFFFFF) * np.uint64(0xD1342543DE82EF95))
+    return int(state[0] >> np.uint64(1))
+
+
+def uniforms(keys_B: np.ndarray, steps: int) -> np.ndarray:
+    """Uniform numbers in [0, 1) that depend on each row's key and the step alone, not on the batch [B, steps]."""
+    with np.errstate(over="ignore"):
+        counters = (np.arange(1, steps + 1, dtype=np.uint64) * _GOLDEN)[None]
+        words = mix64(mix64(keys_B.astype(np.uint64))[:, None] + counters)
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def draw(logits_BV: Tensor, uniform_B: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Draw one token a row.
+
+    Args:
+        logits_BV: raw logits.
+        uniform_B: one number in [0, 1) a row (float64).
+        temperature: 0 takes the most likely token.
+        top_p: nucleus mass in (0, 1].
+
+    Returns:
+        Token ids [B] and their log-probabilities [B] under the distribution drawn from (greedy: at temperature 1).
+    """
+    logits = logits_BV.float()
+    if temperature == 0:
+        ids = logits.argmax(-1)
+        return ids, logits.log_softmax(-1).gather(1, ids[:, None])[:, 0]
+    logp = (logits if temperature == 1 else logits / temperature).log_softmax(-1)
+    if top_p < 1:
+        logp = _nucleus(logp, top_p)
+    cumulative = logp.exp().cumsum(-1, dtype=torch.float64)
+    # Scaled by the total, so rounding in the sum cannot leave a uniform number above the last entry; a token of
+    # probability zero repeats its predecessor's entry and is never the first one beyond the number.
+    point = (uniform_B * cumulative[:, -1]).clamp_max(torch.nextafter(cumulative[:, -1], cumulative.new_zeros(())))
+    ids = torch.searchsorted(cumulative, point[:, None], right=True)[:, 0]
+    return ids, logp.gather(1, ids[:, None])[:, 0]
+
+
+def _nucleus(logp_BV: Tensor, top_p: float) -> Tensor:
+    """Keep the fewest most likely tokens whose mass reaches top_p, renormalised."""
+    ordered, order = logp_BV.sort(-1, descending=True)
+    mass_before = ordered.exp().cumsum(-1) - ordered.exp()
+    dropped = torch.zeros_like(mass_before, dtype=torch.bool).scatter(1, order, mass_before >= top_p)
+    return logp_BV.masked_fill(dropped, -torch.inf).log_softmax(-1)

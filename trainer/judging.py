@@ -1,0 +1,163 @@
+"""What judges add to played groups: clusters, ranks, diversity, rewards. A judge that failed adds nothing, never zeros."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .config import ConfigError, JudgeConfig
+from .objectives.types import Objective
+from .rollout import Play
+
+
+class JudgeFailed(RuntimeError):
+    """The judge server could not do its part and the run is configured to stop then."""
+
+
+@dataclass
+class Verdicts:
+    """Judgements by rollout id; what is missing was not judged.
+
+    Attributes:
+        clusters: label of the rollout inside its group.
+        ranks: rank reward.
+        diversity: diversity inside the group.
+        rewards: reward that replaces the environment's; None = unscored.
+        failed_groups: ids of the groups that could not be judged; they train nothing.
+        seconds: time spent waiting.
+        calls: requests sent.
+    """
+
+    clusters: dict[str, int] | None = None
+    ranks: dict[str, float] | None = None
+    diversity: dict[str, float] | None = None
+    rewards: dict[str, float | None] | None = None
+    failed_groups: set[str] = field(default_factory=set)
+    seconds: float = 0.0
+    calls: int = 0
+
+
+class Judging:
+    """Asks for what an objective needs.
+
+    Args:
+        config: the [judge] section.
+        objective: its `needs` decide what is asked.
+        client: a `JudgeClient`; by default one for ``config.url``.
+
+    Raises:
+        ConfigError: something is needed that only a judge server can give, and none is configured.
+    """
+
+    def __init__(self, config: JudgeConfig, objective: Objective, client: Any = None) -> None:
+        self.config = config
+        self.needs = objective.needs
+        if client is None and config.url:
+            from ..judges import JudgeClient
+
+            client = JudgeClient(
+                config.url, token=config.token or None, judge=config.judge or None, deadline_s=config.timeout
+            )
+        self.client = client
+        server_only = [need for need in ("ranks", "diversity") if need in self.needs]
+        if config.reward:
+            server_only.append("reward")
+        if server_only and client is None:
+            raise ConfigError(
+                f"judge.url is empty, but {' and '.join(server_only)} of objective {objective.name!r} come from a judge "
+                "server; start one with `palaestra serve judges` and set judge.url"
+            )
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is asked at all."""
+        return self.config.reward or bool({"clusters", "ranks", "diversity"} & self.needs)
+
+    def judge(self, plays: Sequence[Play]) -> Verdicts:
+        """Judge played groups and wait for it.
+
+        Raises:
+            JudgeFailed: the server failed and ``judge.on_failure`` is ``stop``.
+        """
+        verdicts = Verdicts()
+        if not self.active or not plays:
+            return verdicts
+        start = time.perf_counter()
+        if self.config.reward:
+            self._ask(verdicts, plays, self._score)
+        if "clusters" in self.needs:
+            if self.client is None:
+                verdicts.clusters = self._clusters_of_environment(plays)
+            else:
+                self._ask(verdicts, plays, self._partition)
+        if "ranks" in self.needs:
+            self._ask(verdicts, plays, self._rank)
+        if "diversity" in self.needs:
+            self._ask(verdicts, plays, self._diversity)
+        verdicts.seconds = time.perf_counter() - start
+        return verdicts
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        close = getattr(self.client, "aclose_sync", None) or getattr(self.client, "close", None)
+        if close is not None:
+            close()
+
+    def _ask(self, verdicts: Verdicts, plays: Sequence[Play], question: Any) -> None:
+        from ..judges.errors import JudgeError
+
+        wanted = [play for play in plays if play.group.id not in verdicts.failed_groups]
+        if not wanted:
+            return
+        verdicts.calls += 1
+        try:
+            question(verdicts, wanted)
+        except JudgeError as error:
+            if self.config.on_failure == "stop":
+                raise JudgeFailed(
+                    f"judge server {self.config.url or ''}: {error}; start it again and resume, or set "
+                    'judge.on_failure = "unscored" to carry on without its groups'
+                ) from error
+            verdicts.failed_groups |= {play.group.id for play in wanted}
+
+    def _clusters_of_environment(self, plays: Sequence[Play]) -> dict[str, int]:
+        if not any(play.keys for play in plays):
+            raise ConfigError(
+                "the objective needs clusters, but judge.url is empty and this environment names no solutions "
+                "(info['solution_key']); set judge.url"
+            )
+        clusters: dict[str, int] = {}
+        for play in plays:
+            labels: dict[str, int] = {}
+            for rollout_id, key in play.keys.items():
+                clusters[rollout_id] = labels.setdefault(key, len(labels))
+        return clusters
+
+    def _partition(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
+        answers = self.client.partition_sync(
+            [play.group for play in plays], scope=self.config.scope, method=self.config.method
+        )
+        verdicts.clusters = verdicts.clusters or {}
+        for partition in answers:
+            verdicts.clusters |= {rollout: label for rollout, label in partition.labels.items() if label is not None}
+        for play in plays:  # a group of which nothing could be placed was not judged
+            if not any(r.id in verdicts.clusters for r in play.group.rollouts):
+                verdicts.failed_groups.add(play.group.id)
+
+    def _rank(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
+        results = self.client.rank_sync([play.group for play in plays])
+        verdicts.ranks = {r.rollout_id: r.reward for r in results if r.reward is not None}
+
+    def _diversity(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
+        answers = self.client.partition_sync([play.group for play in plays], scope=self.config.scope)
+        verdicts.diversity = {}
+        for partition in answers:
+            verdicts.diversity |= {
+                rollout: value for rollout, value in partition.diversity().items() if value is not None
+            }
+
+    def _score(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
+        results = self.client.score_sync([play.group for play in plays])
+        verdicts.rewards = {r.rollout_id: r.reward for r in results}

@@ -1,0 +1,314 @@
+"""The learner: scores rows, takes optimiser steps on whatever loss the objective computes.
+
+Normalisers are counts of the whole step, so any split into micro-batches gives one gradient. Rows without advantage
+are left out of the forward pass where they cannot matter, and stay in the counts.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import TrainConfig
+from .forward import Forward
+from .head import HeadOutput, head, linear_logits
+from .objectives.types import Normaliser, Objective, TokenBatch
+from .plan import plan
+from .policy import Policy
+from .rows import Collated, Row, collate
+from .teachers import Teachers
+
+
+class Unstable(RuntimeError):
+    """Too many optimiser steps in a row had to be skipped."""
+
+
+@dataclass
+class StepMetrics:
+    """Sums gathered over the micro-batches of one step."""
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, values: dict[str, Any]) -> None:
+        """Add sums."""
+        for key, value in values.items():
+            self.sums[key] += float(value)
+
+
+class Learner:
+    """Owns the optimiser.
+
+    Args:
+        policy: the trained model.
+        objective: what is optimised.
+        config: the [train] section.
+        temperature: sampling temperature; probabilities are compared at it.
+        teachers: other weights the objective needs.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        objective: Objective,
+        config: TrainConfig,
+        temperature: float,
+        teachers: Teachers | None = None,
+    ) -> None:
+        self.policy = policy
+        self.objective = objective
+        self.config = config
+        self.temperature = temperature
+        self.teachers = teachers or Teachers(policy.model, objective, config)
+        self.forward = Forward(policy.model, shared_prefix=config.shared_prefix and not config.gradient_checkpointing)
+        if config.gradient_checkpointing:
+            policy.model.gradient_checkpointing_enable()
+            policy.model.train()
+        self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=all(p.is_floating_point() for p in self.parameters),
+        )
+        self.bad_in_a_row = 0
+        self.tokens_seen = 0
+
+    @property
+    def device(self) -> Any:
+        """Where the weights are."""
+        return self.policy.device
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then linear decay; a function of the step alone, so a resumed run agrees."""
+        config = self.config
+        if step < config.warmup_steps:
+            return config.learning_rate * (step + 1) / (config.warmup_steps + 1)
+        span = max(config.steps - config.warmup_steps, 1)
+        done = min(1.0, (step - config.warmup_steps) / span)
+        return config.learning_rate * (1 - (1 - config.final_lr) * done)
+
+    @property
+    def skips_zero_advantage(self) -> bool:
+        """Whether a row of advantage 0 has no gradient under this objective."""
+        o = self.objective
+        return o.uses_rewards and o.teacher is None and not o.regularisers and "entropy" not in o.needs
+
+    def batches(self, rows: Sequence[Row], *, teacher: bool = False) -> list[list[int]]:
+        """Micro-batches of row indices."""
+        contexts = [row.teacher_context if teacher else row.context for row in rows]
+        shared = self.forward.decoder is not None
+        return plan(contexts, [len(row.sample) for row in rows], self.config.token_budget, shared=shared)
+
+    @torch.no_grad()
+    def score(
+        self, rows: list[Row], name: str, *, forward: Forward | None = None, temperature: float | None = None
+    ) -> None:
+        """Compute log-probabilities of rows without gradient and keep them as ``row.scores[name]``."""
+        forward = forward or self.forward
+        for batch in self.batches(rows):
+            collated = collate([rows[i] for i in batch], self.device)
+            out = self._head(forward, collated, temperature=temperature)
+            self._store(collated, out.logp_N, name)
+
+    def train(self, rows: list[Row], step: int, seed: int = 0) -> dict[str, float]:
+        """Take this step's optimiser steps.
+
+        Args:
+            rows: all rows that stay in the loss; every one counts in the normaliser.
+            step: training step, for the schedule.
+            seed: order of mini-batches.
+
+        Returns:
+            Metrics of the step.
+
+        Raises:
+            Unstable: too many optimiser steps in a row were not finite or their ratio exploded.
+        """
+        config, metrics = self.config, StepMetrics()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(step)
+        if config.minibatches > 1:  # later mini-batches see weights that moved: the old policy is scored first
+            self.score(rows, "old")
+        self.teachers.prepare(self, rows)
+        steps_taken = skipped = 0
+        norms: list[float] = []
+        shuffle = np.random.default_rng(seed)
+        for epoch in range(config.epochs):
+            for part in self._minibatches(rows, shuffle):
+                norm_value = self._optimiser_step(part, metrics, first=epoch == 0)
+                if norm_value is None:
+                    skipped += 1
+                elif norm_value > 0:
+                    steps_taken += 1
+                    norms.append(norm_value)
+                    self.teachers.after_step(step)
+        self.teachers.after_batch(step, moved=bool(norms))
+        sums, passes = metrics.sums, max(config.epochs, 1)
+        tokens = max(sum(row.tokens for row in rows), 1)
+        out = {
+            key: value if key.endswith("_tokens") else value / tokens / passes
+            for key, value in sums.items()
+            if not key.startswith("_")
+        }
+        out["loss"] = sums["_loss"] / max(config.epochs * config.minibatches, 1)
+        out["grad_norm"] = float(np.mean(norms)) if norms else 0.0
+        out["learning_rate"] = self.learning_rate(step)
+        out["optimiser_steps"], out["skipped_steps"] = float(steps_taken), float(skipped)
+        out["max_ratio"] = math.exp(min(sums.get("_max_log_ratio", 0.0), 700.0))
+        weights, squares = sums.get("_kappa", 0.0), sums.get("_kappa_squares", 0.0)
+        first_pass = max(sums.get("_first_tokens", 0.0), 1.0)
+        if squares:
+            out["ess"] = weights**2 / (first_pass * squares)
+            out["rollout_kl"] = sums["_rollout_kl"] / first_pass
+            out["rollout_max_gap"] = sums["_rollout_max_gap"]
+        return out
+
+    def _minibatches(self, rows: list[Row], shuffle: np.random.Generator) -> list[list[Row]]:
+        """Whole groups, dealt into `minibatches` parts."""
+        count = self.config.minibatches
+        if count == 1:
+            return [rows]
+        groups = sorted({row.group for row in rows})
+        order = shuffle.permutation(len(groups))
+        owner = {groups[g]: position % count for position, g in enumerate(order)}
+        return [part for k in range(count) if (part := [row for row in rows if owner[row.group] == k])]
+
+    def _optimiser_step(self, rows: list[Row], metrics: StepMetrics, *, first: bool) -> float | None:
+        """One update; its gradient norm, 0 when no row had a gradient, None when it was skipped as unsound."""
+        norm = Normaliser(
+            tokens=float(sum(row.tokens for row in rows)),
+            sequences=float(len(rows)),
+            max_length=float(self.max_length(rows)),
+            teacher_tokens=float(sum(row.tokens for row in rows if row.taught)) if self.objective.teacher else None,
+        )
+        live = [row for row in rows if not self.skips_zero_advantage or np.any(row.advantage_T)]
+        metrics.add({"_trained_tokens": sum(row.tokens for row in live)})
+        if not live:
+            return 0.0
+        largest = 0.0
+        for batch in self.batches(live):
+            collated = collate([live[i] for i in batch], self.device)
+            token_batch = self._token_batch(collated, norm, metrics, first=first)
+            loss, values = self.objective.loss(token_batch)
+            metrics.add(values)
+            for term in self.objective.regularisers:
+                extra, values = term(token_batch)
+                loss = loss + extra
+                metrics.add(values)
+            loss.backward()
+            with torch.no_grad():
+                gap = ((token_batch.logp_BT - token_batch.logp_old_BT).abs() * token_batch.mask_BT).max()
+                largest = max(largest, float(gap)) if torch.isfinite(gap) else math.inf
+            metrics.add({"_loss": loss.detach()})
+        return self._apply(largest, metrics)
+
+    def _apply(self, largest: float, metrics: StepMetrics) -> float | None:
+        grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
+        metrics.sums["_max_log_ratio"] = max(metrics.sums["_max_log_ratio"], largest)
+        sound = math.isfinite(grad_norm) and largest <= math.log(self.config.max_ratio)
+        if sound:
+            self.optimizer.step()
+            self.bad_in_a_row = 0
+        else:
+            self.bad_in_a_row += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.bad_in_a_row >= self.config.max_bad_steps:
+            raise Unstable(
+                f"{self.bad_in_a_row} optimiser steps in a row were skipped (gradient norm {grad_norm:.3g}, largest "
+                f"importance ratio e^{largest:.3g}); lower train.learning_rate or train.epochs, or resume from an "
+                "earlier checkpoint"
+            )
+        return grad_norm if sound else None
+
+    def max_length(self, rows: Sequence[Row]) -> int:
+        """The constant divisor of length-normalised losses; set by the loop to the run's cap."""
+        return getattr(self, "length_cap", 0) or max((len(row.sample) for row in rows), default=1)
+
+    def _head(
+        self,
+        forward: Forward,
+        collated: Collated,
+        *,
+        entropy: bool = False,
+        top_k: int = 0,
+        support_NK: Tensor | None = None,
+        temperature: float | None = None,
+    ) -> HeadOutput:
+        hidden = forward.hidden(collated.prompts, collated.index, collated.ids)
+        flat = hidden.flatten(0, 1).index_select(0, collated.flat_N)
+        weight = forward.head_weight
+        logits = linear_logits(flat, weight, self.temperature if temperature is None else temperature)
+        return head(
+            logits,
+            collated.targets_N,
+            vocabulary=weight.shape[0],
+            chunk=self.config.head_chunk,
+            entropy=entropy,
+            top_k=top_k,
+            support_NK=support_NK,
+        )
+
+    def _token_batch(self, collated: Collated, norm: Normaliser, metrics: StepMetrics, *, first: bool) -> TokenBatch:
+        objective = self.objective
+        out = self._head(
+            self.forward, collated, entropy="entropy" in objective.needs, top_k=self.teachers.support_size(self.forward)
+        )
+        logp_BT = collated.scatter(out.logp_N)
+        if "old" not in collated.rows[0].scores:
+            self._store(collated, out.logp_N.detach(), "old")
+        old_BT, roll_BT = collated.field("old"), collated.roll_BT
+        if first:
+            self._mismatch(old_BT, roll_BT, collated.mask_BT, metrics)
+        device = self.device
+        batch = TokenBatch(
+            logp_BT=logp_BT,
+            logp_old_BT=old_BT,
+            logp_roll_BT=roll_BT,
+            advantages_BT=collated.advantages_BT,
+            mask_BT=collated.mask_BT,
+            norm=norm,
+            group_ids_B=torch.tensor([row.group for row in collated.rows], device=device),
+            entropy_BT=None if out.entropy_N is None else collated.scatter(out.entropy_N),
+            logp_ref_BT=collated.field("reference") if "reference" in objective.needs else None,
+            teacher=self.teachers.targets(self, collated, out),
+        )
+        if objective.correction is not None:
+            from dataclasses import replace
+
+            batch = replace(batch, weights_BT=objective.correction(batch))
+        return batch
+
+    @staticmethod
+    def _store(collated: Collated, logp_N: Tensor, name: str) -> None:
+        values = collated.scatter(logp_N).cpu().numpy()
+        for row, row_values in zip(collated.rows, values, strict=True):
+            row.scores[name] = row_values[: len(row.sample)].copy()
+
+    @staticmethod
+    def _mismatch(old_BT: Tensor, roll_BT: Tensor, mask_BT: Tensor, metrics: StepMetrics) -> None:
+        """How far the engine's probabilities are from the learner's, over one pass."""
+        gap = torch.where(mask_BT > 0, old_BT - roll_BT, torch.zeros_like(old_BT)).clamp(-20, 20)
+        kappa = gap.exp()
+        metrics.add(
+            {
+                "_kappa": (kappa * mask_BT).sum(),
+                "_kappa_squares": (kappa.square() * mask_BT).sum(),
+                "_rollout_kl": ((kappa - 1 - gap) * mask_BT).sum(),
+                "_first_tokens": mask_BT.sum(),
+            }
+        )
+        metrics.sums["_rollout_max_gap"] = max(metrics.sums["_rollout_max_gap"], float(gap.abs().max()))
+
+
+def seconds() -> float:
+    """A monotonic clock."""
+    return time.perf_counter()

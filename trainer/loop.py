@@ -1,0 +1,364 @@
+"""The training loop: tasks -> rollouts -> judges -> objective -> optimiser -> engine. It knows no method by name."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import checkpoint as ckpt
+from .batcher import Batcher
+from .chat import ChatFormat
+from .config import ConfigError, RunConfig
+from .decide import decide, describe_rollouts, gather
+from .engines import make_engine
+from .engines.base import SamplingParams
+from .engines.sampling import seed_of
+from .evaluate import EvalReport, Evaluator
+from .events import Callback, Event, RunResult
+from .interrupts import Interrupted, Interrupts
+from .judging import Judging, JudgeFailed
+from .learner import Learner, Unstable
+from .lora import is_adapted
+from .objectives import registry
+from .policy import Policy, load_policy
+from .rollout import Play, RolloutWorker
+from .runfolder import RunFolder
+from .tasks import TaskSource
+from .warmup import warm_up
+
+
+class Trainer:
+    """One run, step by step.
+
+    Args:
+        config: the resolved configuration.
+        folder: where it writes.
+        callbacks: told about every event.
+        factory: makes environments; by default ``palaestra.make``.
+        judge_client: talks to judges; by default a client for ``judge.url``.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        callbacks: Iterable[Callback] = (),
+        factory: Callable[[], Any] | None = None,
+        judge_client: Any = None,
+    ) -> None:
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self.config = config
+        self.folder = folder
+        self.callbacks = tuple(callbacks)
+        self.objective = registry.get(config.objective.name, config.objective.params)
+        self.judging = Judging(config.judge, self.objective, judge_client)
+        self.source = TaskSource(config.env, factory)
+        self.interrupts = Interrupts()
+        self.step = 0
+        self.cursor = 0
+        self.memory: dict[str, Any] = {}
+        self.evals: dict[int, EvalReport] = {}
+        self.warmup: list[dict[str, Any]] = []
+        self.last: dict[str, Any] = {}
+        self.policy: Policy
+        self.learner: Learner
+        self.engine: Any = None
+
+    # ---- set-up ------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Load or restore the policy, warm it up if this is a new run, and make engine and learner."""
+        found = ckpt.latest(self.folder.checkpoints)
+        settings = self.config.policy
+        if found is not None and not settings.lora_rank:
+            settings = settings.model_copy(update={"model": str(found.folder)})
+        self.policy = load_policy(settings, seed=self.config.seed)
+        self.chat = ChatFormat(
+            self.policy.tokenizer, self.policy.end_ids, on_rewrite=self.config.rollout.on_template_rewrite
+        )
+        self.engine = make_engine(self.config.rollout.engine, self.policy)
+        self.worker = RolloutWorker(
+            self.source, self.chat, self.config.rollout, self.config.seed, prompt=self.objective.prompt
+        )
+        self.evaluator = self._evaluator(self.config.eval)
+        if found is None:
+            self.folder.start(-1)
+            self._emit("start", message=f"new run in {self.folder.path}")
+            if self.config.warmup.steps:
+                with self.interrupts.safe():
+                    self.warmup = self._warm_up()
+            self._make_learner()
+            self.save()
+        else:
+            self._make_learner()
+            self._restore(found)
+            self.folder.start(self.step)
+            self._emit("start", message=f"resumed {self.folder.path} at step {self.step}")
+
+    def _evaluator(self, config: Any) -> Evaluator:
+        return Evaluator(
+            self.source,
+            self.chat,
+            self.config.rollout,
+            config,
+            self.config.seed,
+            self.policy.end_ids,
+            prompt=self.objective.prompt,
+        )
+
+    def _make_learner(self) -> None:
+        self.learner = Learner(self.policy, self.objective, self.config.train, self.config.rollout.temperature)
+        self.learner.length_cap = self.config.rollout.max_new_tokens
+
+    def _warm_up(self) -> list[dict[str, Any]]:
+        check = self.config.eval.model_copy(
+            update={"tasks": self.config.warmup.tasks, "samples": 1, "pass_at": (1,), "greedy": False}
+        )
+        total = self.config.warmup.steps
+        return warm_up(
+            self.policy,
+            self.config,
+            self.source,
+            self.chat,
+            self.engine,
+            self._evaluator(check),
+            prompt=self.objective.prompt,
+            progress=lambda record: self._emit("warmup", record, step=record["warmup_step"], total=total),
+        )
+
+    # ---- state -------------------------------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Write a checkpoint of the current step."""
+        tensors: dict[str, Any] = {
+            "optimizer": self.learner.optimizer.state_dict(),
+            "teachers": self.learner.teachers.state_dict(),
+        }
+        if is_adapted(self.policy.model):
+            tensors["adapters"] = {n: p for n, p in self.policy.model.named_parameters() if p.requires_grad}
+        state = {
+            "cursor": self.cursor,
+            "memory": self.memory,
+            "version": self.engine.version,
+            "bad_in_a_row": self.learner.bad_in_a_row,
+            "warmup": self.warmup,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        path = ckpt.save(self.folder.checkpoints, self.step, self.policy, tensors, state, self.config.train.keep)
+        self._emit("checkpoint", message=str(path))
+        return path
+
+    def _restore(self, found: ckpt.Checkpoint) -> None:
+        tensors = ckpt.load_tensors(found)
+        self.learner.optimizer.load_state_dict(tensors["optimizer"])
+        self.learner.teachers.load_state_dict(tensors["teachers"])
+        if "adapters" in tensors:
+            self.policy.model.load_state_dict(tensors["adapters"], strict=False)
+        state = found.state
+        self.step, self.cursor, self.memory = found.step, state["cursor"], state["memory"]
+        self.learner.bad_in_a_row, self.warmup = state["bad_in_a_row"], state["warmup"]
+        self.engine.update_weights(self.policy.model, state["version"])
+        for path in sorted((self.folder.path / "evals").glob("step-*.json")):
+            report = EvalReport.model_validate_json(path.read_text(encoding="utf-8"))
+            if report.step <= self.step:
+                self.evals[report.step] = report
+
+    # ---- one step ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train until all steps are done, evaluating and saving on the way."""
+        config = self.config
+        if config.eval.start and 0 not in self.evals and self.step == 0:
+            self.evaluate()
+        while self.step < config.train.steps and not self._target_reached():
+            self.train_step()
+            due = config.eval.every and self.step % config.eval.every == 0
+            if due and self.step < config.train.steps:
+                self.evaluate()
+            if self.step % config.train.checkpoint_every == 0 and self.step < config.train.steps:
+                self.save()
+        if self.step not in self.evals and config.train.steps:
+            self.evaluate()
+        self.save()
+
+    def _target_reached(self) -> bool:
+        goal = self.objective.stop_reward
+        return goal is not None and self.memory.get("best_reward", -float("inf")) >= goal
+
+    def train_step(self) -> dict[str, Any]:
+        """One step: sample, judge, decide, optimise, hand the engine its new weights."""
+        clock = time.perf_counter()
+        with self.interrupts.safe():  # nothing of the run's state changes before the optimiser moves
+            plays, cursor, sampling = self._collect()
+            sampled = time.perf_counter()
+            verdicts = self.judging.judge(plays)
+            batch, samples = gather(plays, verdicts, self.config.rollout.max_new_tokens)
+            memory = json.loads(json.dumps(self.memory))
+            rows, decided = decide(self.objective, batch, samples, memory, self.chat.first_of)
+        judged = time.perf_counter()
+        learned = self.learner.train(rows, self.step, seed_of(self.config.seed, 2, self.step)) if rows else {}
+        trained = time.perf_counter()
+        self.step, self.cursor, self.memory = self.step + 1, cursor, memory
+        receipt = self.engine.update_weights(self.policy.model, self.step)
+        if batch.scored_B.any():
+            best = float(batch.rewards_B[batch.scored_B].max())
+            self.memory["best_reward"] = max(best, self.memory.get("best_reward", best))
+        done = time.perf_counter()
+        described = describe_rollouts(batch)
+        metrics = {
+            **described,
+            **decided,
+            **learned,
+            "judge_calls": float(verdicts.calls),
+            "judge_failed_groups": float(len(verdicts.failed_groups)),
+            "version": float(self.engine.version),
+            "time/rollout": sampled - clock,
+            "time/sampling": sampling,
+            "time/judge": verdicts.seconds,
+            "time/decide": judged - sampled - verdicts.seconds,
+            "time/train": trained - judged,
+            "time/update": receipt.ms / 1e3,
+            "time/step": done - clock,
+            "tokens_per_second": described["tokens"] / max(sampling, 1e-9),
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        self.last = metrics
+        self.folder.metrics(self.step, metrics)
+        self.folder.rollouts(self.step, plays, _extra(batch, rows))
+        self._emit("step", metrics)
+        return metrics
+
+    def _collect(self) -> tuple[list[Play], int, float]:
+        rollout = self.config.rollout
+        refs, cursor = self.source.take("train", rollout.prompts_per_step, self.cursor)
+        params = SamplingParams(
+            max_new_tokens=rollout.max_new_tokens, temperature=rollout.temperature, stop_ids=self.policy.end_ids
+        )
+        batcher = Batcher(self.engine, params)
+        plays = self.worker.play(refs, rollout.group_size, batcher, self.step, name=f"s{self.step + 1}")
+        return plays, cursor, batcher.sampling_seconds
+
+    def evaluate(self) -> EvalReport:
+        """Evaluate on held-out tasks and record it."""
+        with self.interrupts.safe():
+            report = self.evaluator.run(self.engine, self.step, self.config.policy.model)
+        self.evals[self.step] = report
+        self.folder.evaluation(self.step, report)
+        self.folder.metrics(self.step, report.summary())
+        self._emit("eval", report.summary(), report=report)
+        return report
+
+    def _emit(self, kind: Any, metrics: dict[str, Any] | None = None, **fields: Any) -> None:
+        step, total = fields.pop("step", self.step), fields.pop("total", self.config.train.steps)
+        event = Event(kind, step, total, metrics or {}, **fields)
+        for callback in self.callbacks:
+            callback(event)
+
+    def result(self, stopped: str | None = None, interrupted: int | None = None) -> RunResult:
+        """What the run has come to."""
+        found = ckpt.latest(self.folder.checkpoints)
+        first = min(self.evals, default=None)
+        last = max(self.evals, default=None)
+        return RunResult(
+            folder=self.folder.path,
+            checkpoint=found.folder if found else None,
+            steps=self.step,
+            before=self.evals[first] if first == 0 else None,
+            after=self.evals[last] if last is not None and last > 0 else None,
+            evals=dict(sorted(self.evals.items())),
+            warmup=tuple(self.warmup),
+            metrics=self.last,
+            stopped=stopped,
+            interrupted=interrupted,
+        )
+
+    def close(self) -> None:
+        """Release engine, environments, judge connections and the folder."""
+        for part in (self.engine, self.source, self.judging, self.folder):
+            if part is not None:
+                part.close()
+
+
+def _extra(batch: Any, rows: Any) -> dict[str, dict[str, Any]]:
+    """Advantage and cluster of each rollout, for the rollout files."""
+    extra: dict[str, dict[str, Any]] = {rollout_id: {"advantage": None} for rollout_id in batch.ids}
+    for row in rows:
+        mask = row.sample.mask_T
+        extra[row.sample.rollout_id]["advantage"] = float(row.advantage_T[mask].mean()) if mask.any() else 0.0
+    if batch.clusters_B is not None:
+        for rollout_id, label in zip(batch.ids, batch.clusters_B.tolist(), strict=True):
+            extra[rollout_id]["cluster"] = label if label >= 0 else None
+    return extra
+
+
+def train_run(
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    callbacks: Iterable[Callback] = (),
+    factory: Callable[[], Any] | None = None,
+    judge_client: Any = None,
+) -> RunResult:
+    """Train; see `palaestra.trainer.train`."""
+    folder = RunFolder(config, resume=resume)
+    trainer = None
+    try:
+        trainer = Trainer(config, folder, callbacks, factory, judge_client)
+        stopped = interrupted = None
+        with trainer.interrupts:
+            try:
+                trainer.open()
+                trainer.run()
+            except Interrupted as signal:
+                stopped, interrupted = f"stopped by signal {signal.number}", signal.number
+            except (JudgeFailed, Unstable) as error:
+                stopped = str(error)
+            if stopped is not None and hasattr(trainer, "learner"):
+                trainer.save()
+        result = trainer.result(stopped, interrupted)
+        trainer._emit("end", message=stopped or f"done; see {folder.path}")
+        return result
+    finally:
+        if trainer is not None:
+            trainer.close()
+        else:
+            folder.close()
+
+
+def check_run(config: RunConfig, factory: Callable[[], Any] | None = None) -> list[str]:
+    """What cannot work about a run, found without training: objective, judge, environment, model."""
+    problems: list[str] = []
+    try:
+        objective = registry.get(config.objective.name, config.objective.params)
+        Judging(config.judge, objective)
+        facts = {
+            "group_size": config.rollout.group_size,
+            "judge": bool(config.judge.url),
+            "engine": config.rollout.engine,
+            "temperature": config.rollout.temperature,
+            "max_new_tokens": config.rollout.max_new_tokens,
+            "inner_steps": config.train.epochs * config.train.minibatches,
+            "reports_logprobs": True,
+        }
+        problems += [str(p) for p in registry.check(config.objective.name, config.objective.params, facts)]
+    except (LookupError, ValueError) as error:
+        problems.append(str(error))
+    try:
+        source = TaskSource(config.env, factory)
+        source.take("train", 1)
+        source.close()
+    except Exception as error:  # whatever an environment raises on construction is its problem report
+        problems.append(f"env {config.env.id!r}: {error}")
+    try:
+        load_policy(config.policy, seed=config.seed)
+    except ConfigError as error:
+        problems.append(str(error))
+    return problems

@@ -1,0 +1,63 @@
+"""Which rows go through the model together: a pure function of lengths and a token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def plan(
+    prompts: Sequence[tuple[int, ...]], lengths: Sequence[int], budget: int, *, shared: bool = True
+) -> list[list[int]]:
+    """Split rows into micro-batches.
+
+    Rows with equal prompts stay together when prompts are shared, rows of similar length meet, and no micro-batch has
+    more than `budget` padded tokens unless one row alone does. The result depends on the arguments alone.
+
+    Args:
+        prompts: prompt of each row.
+        lengths: continuation length of each row.
+        budget: most padded tokens of a micro-batch.
+        shared: a prompt is encoded once a micro-batch, and not once a row.
+
+    Returns:
+        Row indices of each micro-batch; every row appears once.
+
+    Example:
+        >>> plan([(1,), (1,), (2,)], [3, 3, 9], budget=20)
+        [[0, 1], [2]]
+    """
+
+    def cost(unique: int, rows: int, prompt: int, length: int) -> int:
+        return unique * prompt + rows * length if shared else rows * (prompt + length)
+
+    by_prompt: dict[object, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        by_prompt.setdefault(prompt if shared else row, []).append(row)
+    units: list[list[int]] = []
+    for rows in by_prompt.values():
+        rows = sorted(rows, key=lambda r: lengths[r])
+        size = len(prompts[rows[0]])
+        part: list[int] = []
+        for row in rows:
+            if part and cost(1, len(part) + 1, size, max(lengths[row], 1)) > budget:
+                units.append(part)
+                part = []
+            part.append(row)
+        units.append(part)
+    units.sort(key=lambda unit: (max(lengths[r] for r in unit), len(prompts[unit[0]]), unit[0]))
+    batches: list[list[int]] = []
+    current: list[int] = []
+    count = longest = widest = 0
+    for unit in units:
+        length = max(longest, *(lengths[r] for r in unit), 1)
+        prompt = max(widest, len(prompts[unit[0]]))
+        if current and cost(count + 1, len(current) + len(unit), prompt, length) > budget:
+            batches.append(current)
+            current, count = [], 0
+            length = max(*(lengths[r] for r in unit), 1)
+            prompt = len(prompts[unit[0]])
+        current = [*current, *unit]
+        count, longest, widest = count + 1, length, prompt
+    if current:
+        batches.append(current)
+    return batches
