@@ -61,7 +61,9 @@ def test_recorded_logprobs_are_those_of_the_learner(example):
 
 
 def test_it_runs(example, capsys):
-    before, after = example.main("--digits 3 --steps 2 --warmup-steps 20 --prompts 4 --group-size 4".split())
+    before, after = example.main(
+        ["--digits", "3", "--steps", "2", "--warmup-steps", "20", "--prompts", "4", "--group-size", "4"]
+    )
     assert 0 <= before <= 1
     assert 0 <= after <= 1
     assert "after 2 GRPO steps" in capsys.readouterr().out
