@@ -30,7 +30,7 @@ from palaestra.judges.ranking import (
     estimate_noise,
     fit_bt,
 )
-from palaestra.judges.ranking.designs import balanced
+from palaestra.judges.ranking.designs import balanced_cycles
 from palaestra.judges.ranking.simulation import JudgeModel, SimulatedJudge, kendall_tau
 
 SIZES = (8, 16, 32)
@@ -108,7 +108,7 @@ def one_round(n: int, calls: int, estimator: str, model: JudgeModel, trials: int
     for start in range(0, trials, 250):
         groups = min(250, trials - start)
         quality = rng.standard_normal((groups, n))
-        pairs = np.array([balanced(n, calls, rng) for _ in range(groups)])
+        pairs = np.array([balanced_cycles(n, calls, rng) for _ in range(groups)])
         judge = SimulatedJudge(quality, model, rng)
         scores = judge.scores(pairs[..., 0], pairs[..., 1])
         evidence = Evidence.from_scores(n, pairs[..., 0], pairs[..., 1], *scores)
@@ -227,9 +227,7 @@ def grid(trials: int, lines: list[str]) -> bool:
             ours = one_round(n, calls, estimator, model, trials, 3, 16)[0].mean()
             active, active_cells = 0.0, "| |"
             if n == 16 or not model.graded:  # dependent rounds take their time
-                options = RankOptions(
-                    method="adaptive", estimator=estimator, degree=8, max_calls=calls, noise=Noise()
-                )
+                options = RankOptions(method="adaptive", estimator=estimator, degree=8, max_calls=calls, noise=Noise())
                 active = sessions(n, options, model, trials, 3, 16)[0].mean()
                 active_cells = f"| {active:.3f} | {active - bracket:+.3f} |"
             best = ours if model.graded else max(ours, active)

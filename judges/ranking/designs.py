@@ -27,47 +27,31 @@ def default_budget(items: int, degree: int | None) -> int:
 
 
 def balanced_cycles(items: int, budget: int, rng: np.random.Generator) -> list[Pair]:
-    """Calls (first, second) of circulant cycles with random offsets, cut at ``budget``.
+    """Calls (first, second) of the one-round design, cut at ``budget``.
 
-    The first offset shares no divisor with N, so that one cycle alone connects everybody; the second pass over the
-    offsets swaps the roles, so a pair comes back only in the opposite order.
+    Cycles with offsets 1..(N-1)//2 in random order; then, for even N, the pairs of opposite places, each in a random
+    order: by now every pair has been asked once. The next pass asks all of them in the opposite order. The first
+    offset shares no divisor with N, so that one cycle alone connects everybody.
     """
     if items < 2 or budget <= 0:
         return []
-    if items == 2:
-        pair = (0, 1) if rng.random() < 0.5 else (1, 0)
-        return [pair if turn % 2 == 0 else pair[::-1] for turn in range(budget)]
     place = rng.permutation(items)
     offsets = [int(d) + 1 for d in rng.permutation((items - 1) // 2)]
-    linking = next(k for k, d in enumerate(offsets) if math.gcd(d, items) == 1)
-    offsets[0], offsets[linking] = offsets[linking], offsets[0]
-    calls: list[Pair] = []
-    cycle = 0
-    while len(calls) < budget:
-        passes, index = divmod(cycle, len(offsets))
-        ahead = np.roll(place, -offsets[index])
-        first, second = (place, ahead) if passes % 2 == 0 else (ahead, place)
-        calls += zip(first.tolist(), second.tolist(), strict=True)
-        cycle += 1
-    return calls[:budget]
-
-
-def all_pairs(items: int, rng: np.random.Generator) -> list[Pair]:
-    """Every pair once: the full cycles and, for even N, the matching of opposite places with random orientation."""
-    calls = balanced_cycles(items, items * ((items - 1) // 2), rng)
+    linking = next((k for k, d in enumerate(offsets) if math.gcd(d, items) == 1), None)
+    if linking is not None:
+        offsets[0], offsets[linking] = offsets[linking], offsets[0]
+    once: list[Pair] = []
+    for offset in offsets:
+        once += zip(place.tolist(), np.roll(place, -offset).tolist(), strict=True)
     if items % 2 == 0:
-        met = {frozenset(call) for call in calls}
-        rest = [(a, b) for a in range(items) for b in range(a + 1, items) if frozenset((a, b)) not in met]
-        calls += [pair if rng.random() < 0.5 else pair[::-1] for pair in rest]
-    return calls
-
-
-def balanced(items: int, budget: int, rng: np.random.Generator) -> list[Pair]:
-    """The one-round design of method ``balanced``: all pairs when they are few and affordable, else cycles."""
-    pairs = items * (items - 1) // 2
-    if 2 < items <= ALL_PAIRS_UP_TO and budget == pairs:
-        return all_pairs(items, rng)
-    return balanced_cycles(items, budget, rng)
+        half = items // 2
+        opposite = zip(place[:half].tolist(), place[half:].tolist(), strict=True)
+        once += [pair if rng.random() < 0.5 else pair[::-1] for pair in opposite]
+    calls: list[Pair] = []
+    while len(calls) < budget:
+        calls += once
+        once = [pair[::-1] for pair in once]
+    return calls[:budget]
 
 
 def random_pairs(items: int, budget: int, rng: np.random.Generator) -> list[Pair]:

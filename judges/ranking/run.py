@@ -178,7 +178,8 @@ def _result(session: Session, noise: Noise | None, unsure: bool) -> RankResult:
         flags.append("all_equal")
 
     ids = list(session.group.ids)
-    ranked_ids = [i for i in ids if session.member_of[i] in value_of]
+    # Canonical order, so that sums of floats do not depend on the order of the input.
+    ranked_ids = sorted((i for i in ids if session.member_of[i] in value_of), key=lambda i: (session.member_of[i], i))
     values = np.array([value_of[session.member_of[i]] for i in ranked_ids])
     rewards = dict(zip(ranked_ids, _rewards(values, options).tolist(), strict=True))
     ranks = dict(zip(ranked_ids, (len(values) - average_ranks(values)).tolist(), strict=True))

@@ -176,7 +176,7 @@ class Session:
             return anchor(n, rng, chosen) if o.method == "anchor" else single_elimination(n, rng, chosen, o.compat)
         if o.method == "adaptive":
             return self._adaptive(self._pair_budget())
-        make = designs.random_pairs if o.method == "random" and n > 2 else designs.balanced
+        make = designs.random_pairs if o.method == "random" and n > 2 else designs.balanced_cycles
         return self._one_round(make(n, self._pair_budget(), rng))
 
     def _one_round(self, pairs: list[Pair]) -> Play:
