@@ -6,6 +6,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from .feedback import check_level
@@ -57,6 +58,8 @@ class Settings:
             raise ValueError(f"render_mode={self.render_mode!r}: choose None or 'ansi'")
 
 
+_signature = lru_cache(maxsize=256)(inspect.signature)  # asked for at every reset
+
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 
 
@@ -72,7 +75,7 @@ def knob_defaults(function: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
     Returns:
         The defaults by name (``inspect.Parameter.empty`` where there is none), and whether any other name is accepted.
     """
-    parameters = list(inspect.signature(function).parameters.values())
+    parameters = list(_signature(function).parameters.values())
     named = [p for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return {p.name: p.default for p in named}, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
