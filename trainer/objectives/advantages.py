@@ -150,18 +150,22 @@ def require_binary(rewards: np.ndarray, method: str) -> None:
 def pass_at_k_advantage(batch: RolloutBatch, k: int, eps: float = 1e-6) -> np.ndarray:
     """Analytic advantage of pass@k for n samples of which c are correct (arXiv 2508.10751).
 
-    The group sum is 0 for every c. Groups with no failure or no success get 0.
+    The group sum is 0 for every c. Groups with no failure or no success get 0, and so do groups in which judging
+    failed so often that fewer than k rollouts are scored.
 
     Raises:
-        ValueError: if k exceeds the scored rollouts of a group or a reward is not 0 or 1.
+        ValueError: if k exceeds the size of a group or a reward is not 0 or 1.
     """
     advantages_B = np.zeros(len(batch))
+    smallest = min((len(index) for index in batch.groups()), default=k)
+    if k > smallest:
+        raise ValueError(f"pass_at_k.k is {k} but a group has {smallest} rollouts; use k <= rollout.group_size")
     for index in _scored_groups(batch):
         rewards = batch.rewards_B[index]
         require_binary(rewards, "the analytic pass@k advantage")
         n, c = len(index), int(rewards.sum())
         if k > n:
-            raise ValueError(f"pass_at_k.k is {k} but a group has {n} scored rollouts; use k <= rollout.group_size")
+            continue
         rho = 1 - math.comb(n - c, k) / math.comb(n, k)
         sigma = math.sqrt(rho * (1 - rho))
         if c in (0, n) or sigma == 0.0:

@@ -11,6 +11,14 @@ from palaestra.trainer.objectives import RolloutBatch
 ORACLES = {item["id"]: item for item in json.loads(Path("tests/data/oracles.json").read_text(encoding="utf-8"))}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tensors here are tiny; several threads only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def oracle():
     """oracle(id) -> (inputs, expected, tolerance)."""

@@ -128,6 +128,7 @@ def test_pass_at_k_refuses_k_above_n_and_grades(batch):
         adv.pass_at_k_advantage(batch([1, 0, 0]), 4)
     with pytest.raises(ValueError, match="rewards 0 and 1"):
         adv.pass_at_k_advantage(batch([0.5, 0, 1]), 2)
+    assert adv.pass_at_k_advantage(batch([1, 0, None]), 3) == pytest.approx([0, 0, 0])
 
 
 def test_best_only(batch):

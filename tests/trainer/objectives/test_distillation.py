@@ -1,6 +1,6 @@
 """On-policy distillation, LightReasoner, contrastive decoding."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_opd_gradient_is_minus_the_kl_gradient(oracle, tokens):
         rho = (batch.logp_BT - batch.logp_old_BT).exp()[:, 0]
         return -(student * rho * batch.advantages_BT[:, 0]).sum(), {}
 
-    value, metrics = on_policy_distillation(policy)(all_tokens_once(tokens, z, teacher))
+    value, _ = on_policy_distillation(policy)(all_tokens_once(tokens, z, teacher))
     assert captured["A"].tolist() == pytest.approx(want["A"], abs=tol)
     assert (student * captured["A"]).sum().item() == pytest.approx(want["E_A"], abs=tol)
     gradient = -torch.autograd.grad(value, z, retain_graph=True)[0]
@@ -156,7 +156,7 @@ def test_light_reasoner_loss_learns_and_selects(tokens):
         value, _ = light_reasoner(beta=0.4)(light_batch(tokens, expert, amateur, z.log_softmax(-1)))
         values.append(value.item())
         z = (z - 5 * torch.autograd.grad(value, z)[0]).detach().requires_grad_(True)
-    assert all(b < a for a, b in zip(values, values[1:], strict=False))
+    assert all(b < a for a, b in pairwise(values))
 
 
 def test_light_reasoner_of_equal_models_keeps_nothing(tokens):
