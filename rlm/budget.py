@@ -49,6 +49,10 @@ class Ledger:
         """Seconds until the tree's wall limit; negative when it has passed."""
         return self.limits.wall_s - (self._clock() - self._start)
 
+    def extend(self, seconds: float) -> None:
+        """Move the wall limit, after a pause that was not the run's own."""
+        self._start += seconds
+
     def reserve_calls(self, prompts: Sequence[str]) -> None:
         """Reserve a batch of sub-calls, all or none.
 

@@ -1,0 +1,414 @@
+"""Sessions: a Python process that stays, keeps its variables, can call the host, and can be forked.
+
+async with await sandbox.session(llm_query=ask) as session:
+    await session.set("context", text)               # any size; no copy per cell
+    cell = await session.exec("print(len(context))", timeout_s=5)
+    branch = await session.fork()                    # same variables, own life
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from .channel import ChannelClosed
+from .guest import values
+from .guest.frames import Frame, FrameError
+from .slots import OVERDUE_S, Pool, Slot
+from .types import CellResult, SandboxError, SessionSpec, to_bytes
+
+HostCall = Callable[..., Any] | Callable[..., Awaitable[Any]]
+
+
+class SessionHub:
+    """The host's side of one slot that holds a session and its branches; not used directly.
+
+    Args:
+        slot: the fork server.
+        pool: where it goes back to.
+        spec: the session's set-up.
+        host_calls: functions the guest may call.
+    """
+
+    def __init__(self, slot: Slot, pool: Pool, spec: SessionSpec, host_calls: dict[str, HostCall]) -> None:
+        self.slot, self.pool, self.spec, self.host_calls = slot, pool, spec, host_calls
+        self.inboxes: dict[int, asyncio.Queue[Frame | Exception]] = {}
+        self.branches: set[int] = set()
+        self.numbers = itertools.count(1)
+        self.cells = 0
+        self.final: dict[str, Any] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._released = False
+
+    async def open(self) -> Session:
+        """Start the session's main process."""
+        spec = self.spec
+        header = {
+            "op": "open", "limits": asdict(spec.limits), "host_calls": sorted(self.host_calls), "env": dict(spec.env),
+            "idle_s": spec.idle_s,
+        }  # fmt: skip
+        parts = {"file:" + name: to_bytes(data) for name, data in spec.files.items()}
+        self.slot.runs += 1
+        await self.slot.channel.send(header, parts)
+        frame = await asyncio.wait_for(self.slot.channel.receive(), 60)
+        if frame.header.get("op") != "opened":
+            raise SandboxError(f"the session did not start: {frame.header.get('reason')}")
+        self.branches.add(0)
+        return Session(self, 0)
+
+    async def send(self, header: dict[str, Any], parts: dict[str, bytes] | None = None) -> None:
+        """Send a word to the fork server."""
+        await self.slot.channel.send(header, parts)
+
+    def listen(self, branch: int) -> asyncio.Queue[Frame | Exception]:
+        """Start to receive what concerns a branch."""
+        inbox = self.inboxes.setdefault(branch, asyncio.Queue())
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.get_running_loop().create_task(self._read())
+        return inbox
+
+    async def unlisten(self, branch: int) -> None:
+        """Stop receiving; the reader ends with the last listener, so that the next may come from another loop."""
+        self.inboxes.pop(branch, None)
+        reader = self._reader
+        if not self.inboxes and reader is not None:
+            self._reader = None
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _read(self) -> None:
+        try:
+            while self.inboxes:
+                frame = await self.slot.channel.receive()
+                self._dispatch(frame)
+        except (ChannelClosed, FrameError) as error:
+            self.slot.healthy = False
+            self.branches.clear()
+            for inbox in self.inboxes.values():
+                inbox.put_nowait(SandboxError(f"the fork server failed: {error}. {self.slot.complaint()}"))
+
+    def _dispatch(self, frame: Frame) -> None:
+        op = frame.header.get("op")
+        if op == "closed":
+            self.final = frame.header
+            self.branches.clear()
+            for inbox in self.inboxes.values():
+                inbox.put_nowait(frame)
+            return
+        branch = frame.header.get("branch", 0)
+        if op == "ended":
+            self.branches.discard(branch)
+        if branch in self.inboxes:
+            self.inboxes[branch].put_nowait(frame)
+
+    async def end(self) -> None:
+        """Close the session and give the slot back."""
+        if self._released:
+            return
+        self._released = True
+        self.branches.clear()
+        try:
+            if self.final is None and self.slot.healthy:
+                await self.send({"op": "close"})
+                while self.final is None:
+                    self._dispatch(await asyncio.wait_for(self.slot.channel.receive(), OVERDUE_S))
+        except (ChannelClosed, FrameError, TimeoutError):
+            self.slot.healthy = False
+        except asyncio.CancelledError:
+            self.slot.healthy = False
+            raise
+        finally:
+            self.pool.release(self.slot)
+
+
+class Session:
+    """One interpreter of a session: the main one, or a branch made by ``fork``. One command at a time."""
+
+    def __init__(self, hub: SessionHub, branch: int, host_calls: dict[str, HostCall] | None = None) -> None:
+        self._hub, self._branch = hub, branch
+        self._host_calls = hub.host_calls if host_calls is None else host_calls
+        self._busy = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process and its variables are still there, as far as is known."""
+        return self._branch in self._hub.branches
+
+    async def exec(self, code: str, *, timeout_s: float | None = None) -> CellResult:
+        """Run a cell.
+
+        Args:
+            code: Python source; the value of a final expression comes back as bounded ``repr``.
+            timeout_s: wall limit; by default the session's ``limits.wall_s``. Time the host takes to answer host
+                calls does not count.
+
+        Returns:
+            The result. After a kill ``state_lost`` is true and further cells say so too.
+
+        Raises:
+            SandboxError: the fork server failed.
+        """
+        if not isinstance(code, str):
+            raise ValueError(f"a cell's code is {type(code).__name__}; give text")
+        return await self._command("exec", {}, {"code": to_bytes(code)}, timeout_s)
+
+    async def call(
+        self, name: str, args: Any = (), kwargs: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> CellResult:
+        """Call a function of the guest by name; arguments and value cross as data.
+
+        Args:
+            name: a function, or ``Class.method`` (the class is instantiated without arguments).
+            args: positional arguments.
+            kwargs: keyword arguments.
+            timeout_s: wall limit.
+
+        Returns:
+            The result with ``value``; when the value cannot cross, verdict ``exception`` and ``problem``.
+        """
+        payload = values.encode([list(args), dict(kwargs or {})])
+        return await self._command("call", {"name": name}, {"args": payload}, timeout_s)
+
+    async def get(self, name: str, *, timeout_s: float | None = None) -> CellResult:
+        """The value of a variable, as data, in ``value``."""
+        return await self._command("get", {"name": name}, {}, timeout_s)
+
+    async def set(self, name: str, value: Any, *, timeout_s: float | None = None) -> CellResult:
+        """Set a variable. Text and bytes may be large: they cross once and unencoded."""
+        if isinstance(value, str):
+            parts = {"text": to_bytes(value)}
+        elif isinstance(value, bytes):
+            parts = {"bytes": value}
+        else:
+            parts = {"value": values.encode(value)}
+        return await self._command("set", {"name": name}, parts, timeout_s)
+
+    async def names(self, *, timeout_s: float | None = None) -> CellResult:
+        """The public names the guest defines, with the names of their types, in ``value``."""
+        return await self._command("names", {}, {}, timeout_s)
+
+    async def fork(self, **host_calls: HostCall) -> Session:
+        """A branch: a copy of this process with the same variables, made by fork, so nothing large is copied.
+
+        A branch is closed by its own ``close`` and ends with the main session.
+
+        Args:
+            **host_calls: functions that answer this branch's calls instead of the session's own ones of these names.
+
+        Raises:
+            SandboxError: this session is gone, or the process limit does not allow one more.
+        """
+        new = next(self._hub.numbers)
+        inbox = self._hub.listen(new)
+        try:
+            result = await self._command("fork", {}, {}, 60, new=new)
+            if not result.ok:
+                raise SandboxError(f"the session could not be forked: {result.error_message or result.reason}")
+            opened = await asyncio.wait_for(inbox.get(), 60)
+            if isinstance(opened, Exception) or opened.header.get("op") != "opened":
+                raise SandboxError("the session's branch did not start")
+            self._hub.branches.add(new)
+            return Session(self._hub, new, {**self._host_calls, **host_calls})
+        finally:
+            await self._hub.unlisten(new)
+
+    async def close(self) -> None:
+        """End this interpreter (and, for the main one, the whole session). Safe to call twice."""
+        if self._branch == 0:
+            await self._hub.end()
+        elif self.alive:
+            self._hub.branches.discard(self._branch)
+            try:
+                await self._hub.send({"op": "kill", "branch": self._branch, "reason": "closed"})
+            except ChannelClosed:
+                self._hub.slot.healthy = False
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _lost(self, reason: str) -> CellResult:
+        return CellResult("exit", reason=reason, state_lost=True)
+
+    async def _command(
+        self, kind: str, args: dict[str, Any], parts: dict[str, bytes], timeout_s: float | None, new: int | None = None
+    ) -> CellResult:
+        hub = self._hub
+        if self._busy:
+            raise SandboxError("this session is busy with another command; use fork() for parallel work")
+        if not self.alive:
+            return self._lost("the session has ended")
+        if hub.cells >= hub.spec.max_cells:
+            return CellResult("exit", reason=f"the session's {hub.spec.max_cells} cells are used up")
+        hub.cells += 1
+        self._busy = True
+        number = next(hub.numbers)
+        header = {"op": "cell", "branch": self._branch, "id": number, "kind": kind, "args": args}
+        if new is not None:
+            header["new"] = new
+        inbox = hub.listen(self._branch)
+        cell = _Cell(self, number, hub.spec.limits.wall_s if timeout_s is None else timeout_s)
+        try:
+            await hub.send(header, parts)
+            return await cell.finish(inbox)
+        except ChannelClosed as error:
+            hub.slot.healthy = False
+            raise SandboxError(f"the fork server failed: {error}") from None
+        except asyncio.CancelledError:
+            hub.branches.discard(self._branch)  # the cell is still running: this interpreter is of no further use
+            await hub.send({"op": "kill", "branch": self._branch, "reason": "cancelled"})
+            raise
+        finally:
+            cell.cancel_calls()
+            self._busy = False
+            await hub.unlisten(self._branch)
+
+
+class _Cell:
+    """One command under way: its clock, its host calls, its end."""
+
+    def __init__(self, session: Session, number: int, timeout_s: float) -> None:
+        self.hub, self.branch, self.number = session._hub, session._branch, number
+        self.host_calls = session._host_calls
+        self.left = timeout_s
+        self.started = self.clock = time.monotonic()
+        self.calls: set[asyncio.Task[None]] = set()
+        self.count = 0
+        self.ended_by: str | None = None
+        self.reason = ""
+
+    async def finish(self, inbox: asyncio.Queue[Frame | Exception]) -> CellResult:
+        """Serve host calls until the cell is done, has died, or was ended."""
+        while True:
+            try:
+                word = await asyncio.wait_for(inbox.get(), self._patience())
+            except TimeoutError:
+                await self._overdue()
+                continue
+            if isinstance(word, Exception):
+                raise word
+            op = word.header.get("op")
+            if op == "host_call":
+                self._host_call(word)
+            elif op == "cell" and word.header.get("id") == self.number:
+                return self._done(word)
+            elif op in ("ended", "closed"):
+                return self._died(word)
+
+    def _patience(self) -> float | None:
+        """Seconds until the limit; the clock stands still while the host has calls to answer."""
+        now = time.monotonic()
+        if self.calls and self.ended_by is None:
+            self.clock = now
+            return None
+        self.left -= now - self.clock
+        self.clock = now
+        return max(0.0, self.left)
+
+    async def _overdue(self) -> None:
+        if self.ended_by is None:
+            self.ended_by, self.reason = "timeout_wall", "the cell passed its wall limit"
+            self.left, self.clock = self.hub.spec.grace_s, time.monotonic()
+            await self.hub.send({"op": "interrupt", "branch": self.branch})
+        else:
+            self.left, self.clock = OVERDUE_S, time.monotonic()
+            words = {"op": "kill", "branch": self.branch, "verdict": self.ended_by, "reason": self.reason}
+            await self.hub.send(words)
+
+    def _host_call(self, word: Frame) -> None:
+        self.count += 1
+        task = asyncio.get_running_loop().create_task(self._answer(word))
+        self.calls.add(task)
+
+    async def _answer(self, word: Frame) -> None:
+        header: dict[str, Any] = {"op": "reply", "branch": self.branch, "n": word.header["n"]}
+        parts: dict[str, bytes] = {}
+        try:
+            if self.count > self.hub.spec.max_host_calls:
+                raise RuntimeError(f"more than {self.hub.spec.max_host_calls} host calls in one cell")
+            args, kwargs = values.decode(word.parts["args"])
+            answer = self.host_calls[word.header["name"]](*args, **kwargs)
+            if inspect.isawaitable(answer):
+                answer = await answer
+            parts["value"] = values.encode(answer)
+        except Exception as error:
+            header["error"] = f"{type(error).__name__}: {error}"[:2000]
+        try:
+            await self.hub.send(header, parts)
+        except ChannelClosed:
+            self.hub.slot.healthy = False
+        finally:
+            self._patience_after_call()
+
+    def _patience_after_call(self) -> None:
+        current = asyncio.current_task()
+        if current is not None:
+            self.calls.discard(current)
+        self.clock = time.monotonic()
+        inbox = self.hub.inboxes.get(self.branch)
+        if inbox is not None and not self.calls:
+            inbox.put_nowait(Frame({"op": "tick"}, {}))  # wakes ``finish`` so that the clock runs again
+
+    def cancel_calls(self) -> None:
+        """Drop host calls that are still being answered."""
+        for task in self.calls:
+            task.cancel()
+
+    def _common(self, word: Frame) -> dict[str, Any]:
+        keys = ("stdout_dropped", "stdout_cut", "stderr_dropped", "stderr_cut", "cpu_s")
+        return {
+            **{name: word.header[name] for name in keys if name in word.header},
+            "stdout": word.parts.get("stdout", b""),
+            "stderr": word.parts.get("stderr", b""),
+            "wall_s": round(time.monotonic() - self.started, 6),
+            "host_calls": self.count,
+        }
+
+    def _died(self, word: Frame) -> CellResult:
+        verdict = word.header.get("verdict", "exit")
+        if verdict == "closed":
+            verdict = "exit"
+        if verdict == "sandbox_error":
+            raise SandboxError(str(word.header.get("reason")))
+        return CellResult(verdict, reason=word.header.get("reason", ""), state_lost=True, **self._common(word))
+
+    def _done(self, word: Frame) -> CellResult:
+        guest, common = word.header.get("guest", {}), self._common(word)
+        verdict, reason, error = "ok", "", guest.get("error")
+        error = error if isinstance(error, dict) else None
+        if error is not None:
+            kind = str(error.get("type"))
+            verdict = "memory" if kind == "MemoryError" else "exception"
+            reason = f"{kind}: {error.get('message')}"[:300]
+        elif "exit" in guest:
+            verdict, reason = "exit", f"sys.exit({guest['exit']!r}) in a cell"[:100]
+        elif "problem" in guest:
+            verdict, reason = "exception", str(guest.get("message"))[:300]
+        if word.header.get("overflowed"):
+            verdict, reason = "output_limit", "the cell printed far more than is kept"
+        if self.ended_by:
+            verdict, reason = self.ended_by, self.reason
+        value = None
+        if "guest:value" in word.parts:
+            try:
+                value = values.decode(word.parts["guest:value"])
+            except FrameError as problem:
+                verdict, reason = "protocol_error", str(problem)
+        return CellResult(
+            verdict,  # type: ignore[arg-type]
+            value_repr=word.parts.get("guest:repr", b"").decode("utf-8", "replace")[:20_000],
+            value=value,
+            problem=str(guest.get("problem", ""))[:100],
+            reason=reason,
+            error_type=str(error.get("type"))[:100] if error else "",
+            error_message=str(error.get("message"))[:1000] if error else "",
+            traceback=str(error.get("traceback"))[:20_000] if error else "",
+            **common,
+        )
