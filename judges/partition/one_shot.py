@@ -84,33 +84,32 @@ async def one_shot(
 
 
 async def _ask_all(session: PartitionSession, ask_once: AskOnce) -> OneShotOutcome | None:
-    """One answer about all items in a random order, in chunks when there are many; None when there is no budget."""
-    order = [session.items[k] for k in session.rng.permutation(len(session.items))]
+    """One answer about all items in a random order; None when there is no budget for it."""
+    return await _ask_in_chunks(
+        session, ask_once, [session.items[k] for k in session.rng.permutation(len(session.items))]
+    )
+
+
+async def _ask_in_chunks(session: PartitionSession, ask_once: AskOnce, ids: list[str]) -> OneShotOutcome | None:
+    """Ask about chunks, then about the first members of their clusters; a bad answer is handed back as it is."""
     size = session.options.one_shot_chunk
-    chunks = [order[k : k + size] for k in range(0, len(order), size)]
-    clusters: list[list[str]] = []
-    for chunk in chunks:
+    if len(ids) <= size:
+        return await _ask(session, ask_once, ids)
+    members_of: dict[str, list[str]] = {}
+    for start in range(0, len(ids), size):
+        chunk = ids[start : start + size]
         outcome = await _ask(session, ask_once, chunk)
-        if (
-            outcome is None
-            or outcome.status != "ok"
-            or outcome.groups is None
-            or check_partition(outcome.groups, chunk)
-        ):
+        if outcome is None or outcome.groups is None or check_partition(outcome.groups, chunk):
             return outcome
-        clusters += [list(members) for members in outcome.groups if members]
-    if len(chunks) == 1:
-        return OneShotOutcome(clusters)
-    heads = {members[0]: members for members in clusters}  # merge clusters by what is said of their first members
-    outcome = await _ask(session, ask_once, list(heads))
-    if (
-        outcome is None
-        or outcome.status != "ok"
-        or outcome.groups is None
-        or check_partition(outcome.groups, list(heads))
-    ):
-        return outcome
-    return OneShotOutcome([[i for head in merged for i in heads[head]] for merged in outcome.groups if merged])
+        members_of.update({members[0]: list(members) for members in outcome.groups if members})
+    heads = list(members_of)
+    if len(heads) == len(ids):  # nothing merged, smaller questions would not either
+        merged = await _ask(session, ask_once, heads)
+    else:
+        merged = await _ask_in_chunks(session, ask_once, heads)
+    if merged is None or merged.groups is None or check_partition(merged.groups, heads):
+        return merged
+    return OneShotOutcome([[i for head in group for i in members_of[head]] for group in merged.groups if group])
 
 
 async def _ask(session: PartitionSession, ask_once: AskOnce, ids: Sequence[str]) -> OneShotOutcome | None:
@@ -118,7 +117,8 @@ async def _ask(session: PartitionSession, ask_once: AskOnce, ids: Sequence[str])
         return None
     session.calls += 1
     try:
-        return await ask_once(session.group.id, ids)
+        outcome = await ask_once(session.group.id, ids)
+        return outcome if outcome.status == "ok" else OneShotOutcome(None, outcome.status, outcome.error)
     except Exception as error:  # the boundary to a judge somebody else wrote
         return OneShotOutcome(status="upstream_error", error=f"{type(error).__name__}: {error}")
 
