@@ -15,12 +15,14 @@ import time
 from .compare import NeedsWorker, Result, compare_texts
 from .explain import explain
 from .extract import extract
-from .pool import PoolError, pool
+from .pool import PoolError
+from .pool import pool as shared_pool
 from .verdict import Reason, Verdict
 
 __all__ = ["PoolError", "Reason", "Verdict", "averify", "equal", "explain", "extract", "verify", "warm_up"]
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_FRACTION = re.compile(r"(-?)(?:\\[dt]?frac\{(-?[0-9]{1,18})\}\{(-?[0-9]{1,18})\}|(-?[0-9]{1,18})(?:/([0-9]{1,18}))?)")
 
 
 def equal(gold: str, answer: str) -> Result:
@@ -39,10 +41,26 @@ def equal(gold: str, answer: str) -> Result:
     if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(answer):
         same = gold == answer or int(gold) == int(answer)
         return Result(same, Reason.EQUAL_TEXT if same else Reason.WRONG, "number", "number")
+    left, right = _plain_fraction(gold), _plain_fraction(answer)
+    if left is not None and right is not None:
+        same = left[0] * right[1] == right[0] * left[1]
+        return Result(same, Reason.EQUAL if same else Reason.WRONG, "number", "number")
     try:
         return compare_texts(gold, answer, heavy=False)
     except NeedsWorker:
-        return pool().compare(gold, answer)
+        return shared_pool().compare(gold, answer)
+
+
+def _plain_fraction(text: str) -> tuple[int, int] | None:
+    """Numerator and denominator of a plainly written whole number or fraction; None for anything else."""
+    match = _FRACTION.fullmatch(text)
+    if match is None:
+        return None
+    sign, above, below, number, divisor = match.groups()
+    if above is None and sign and number.startswith("-"):
+        return None
+    numerator, denominator = int(above or number), int(below or divisor or 1)
+    return (-numerator if sign else numerator, denominator) if denominator else None
 
 
 def verify(gold: str | int | float, response: str) -> Verdict:
@@ -77,4 +95,4 @@ async def averify(gold: str | int | float, response: str) -> Verdict:
 
 def warm_up() -> None:
     """Start a worker now, so that the first expensive answer does not wait for it."""
-    pool().warm_up()
+    shared_pool().warm_up()

@@ -22,7 +22,45 @@ MAX_DEPTH = 64
 MAX_NODES = 600
 
 FUNCTIONS = frozenset(
-    ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh", "cosh", "tanh", "coth", "arcsinh", "arccosh", "arctanh", "ln", "log", "lg", "exp", "max", "min", "gcd", "lcm", "det", "Re", "Im", "arg", "sgn", "sign", "floor", "ceil", "abs", "sqrt", "cbrt", "conj"]
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "arccot",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "arcsinh",
+        "arccosh",
+        "arctanh",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "max",
+        "min",
+        "gcd",
+        "lcm",
+        "det",
+        "Re",
+        "Im",
+        "arg",
+        "sgn",
+        "sign",
+        "floor",
+        "ceil",
+        "abs",
+        "sqrt",
+        "cbrt",
+        "conj",
+    ]
 )
 _FUNCTION_ALIASES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "cosec": "csc", "tg": "tan", "ctg": "cot", "arctg": "arctan",
@@ -33,7 +71,47 @@ TRIG = frozenset(["sin", "cos", "tan", "cot", "sec", "csc"])
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sinh": "arcsinh", "cosh": "arccosh",
             "tanh": "arctanh"}  # fmt: skip
 _GREEK = frozenset(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "rho", "sigma", "varsigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "ell", "hbar", "aleph", "varrho"]
+    [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "zeta",
+        "eta",
+        "theta",
+        "iota",
+        "kappa",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "omicron",
+        "rho",
+        "sigma",
+        "varsigma",
+        "tau",
+        "upsilon",
+        "phi",
+        "chi",
+        "psi",
+        "omega",
+        "Gamma",
+        "Delta",
+        "Theta",
+        "Lambda",
+        "Xi",
+        "Pi",
+        "Sigma",
+        "Upsilon",
+        "Phi",
+        "Psi",
+        "Omega",
+        "ell",
+        "hbar",
+        "aleph",
+        "varrho",
+    ]
 )
 OPAQUE = frozenset(["int", "iint", "iiint", "oint", "sum", "prod", "lim", "limsup", "liminf"])
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">=", "ne": "!=", "approx": "~", "in": "in", "notin": "notin",
@@ -199,7 +277,11 @@ class Parser:
         if at < len(tokens) and tokens[at].kind == "cmd" and tokens[at].value in ("angle", "triangle", "overline"):
             parts.append(tokens[at].value)
             at += 1
-        if at >= len(tokens) or tokens[at].kind not in ("word", "text", "op") or (tokens[at].kind == "op" and not parts):
+        if (
+            at >= len(tokens)
+            or tokens[at].kind not in ("word", "text", "op")
+            or (tokens[at].kind == "op" and not parts)
+        ):
             return None
         plain = not parts
         depth = 0
@@ -317,7 +399,9 @@ class Parser:
             token = self.token
             if self.is_("circ") or token.kind == "end":
                 break
-            if (token.kind == "text" and token.value.strip().strip(",").strip().lower() not in ("and", "or")) or (token.kind == "word" and (words or unit_word(token)) and token.value.lower() not in ("and", "or")):
+            if (token.kind == "text" and token.value.strip().strip(",").strip().lower() not in ("and", "or")) or (
+                token.kind == "word" and (words or unit_word(token)) and token.value.lower() not in ("and", "or")
+            ):
                 words.append(token.value)
                 self.at += 1
             elif words and self.is_("/", "cdot", "*") and self.peek().kind in ("word", "text"):
