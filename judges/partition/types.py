@@ -99,8 +99,8 @@ class PartitionOptions:
         hub_weight: factor on the pairs of hubs, vague responses that match everything; 1 leaves them alone.
         one_shot_repeats: differently ordered one-shot answers to reconcile.
         one_shot_retries: how often an invalid one-shot answer is asked again.
-        one_shot_chunk: responses shown at once; larger groups are cut, and one more answer about the first members of the
-            clusters merges them.
+        one_shot_chunk: responses shown at once; larger groups are cut, and one more answer about the first members of
+            the clusters merges them.
     """
 
     scope: Scope = "semantic"
