@@ -1,0 +1,132 @@
+"""Runs one Python program in a confined process, as ``python main.py`` would, and reports how it ended.
+
+The report is a claim of the guest: the host takes labels from it (which exception), never a score.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import io
+import json
+import linecache
+import os
+import sys
+import threading
+import traceback
+import types
+from typing import Any
+
+MAX_TRACEBACK = 8000
+
+
+def open_standard_streams() -> None:
+    """Give ``sys`` fresh text streams on descriptors 0 to 2."""
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+    out = io.TextIOWrapper(open(1, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
+    err = io.TextIOWrapper(
+        open(2, "wb", closefd=False), encoding="utf-8", errors="backslashreplace", line_buffering=True
+    )
+    sys.stdout, sys.stderr = out, err
+    sys.__stdout__, sys.__stderr__ = out, err
+
+
+def flush() -> None:
+    """Flush what the program printed, whatever it has done to the streams."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        try:
+            stream.flush()
+        except BaseException:
+            continue
+
+
+def main_module(path: str, code: str) -> types.ModuleType:
+    """A fresh ``__main__`` whose source is known to tracebacks."""
+    module = types.ModuleType("__main__")
+    module.__dict__.update(__file__=path, __builtins__=builtins)
+    sys.modules["__main__"] = module
+    remember_source(path, code)
+    return module
+
+
+def remember_source(path: str, code: str) -> None:
+    """Let tracebacks show lines of a program that is in no file."""
+    linecache.cache[path] = (len(code), None, [line + "\n" for line in code.splitlines()], path)
+
+
+def describe(error: BaseException, skip: int = 1) -> dict[str, Any]:
+    """An exception as plain data: type, message, errno and traceback without our own frames."""
+    tb = error.__traceback__
+    for _ in range(skip):
+        tb = tb.tb_next if tb is not None else None
+    try:
+        text = "".join(traceback.format_exception(type(error), error, tb))
+    except BaseException:  # an exception whose own __str__ fails
+        text = f"{type(error).__name__}: <exception could not be printed>\n"
+    if len(text) > MAX_TRACEBACK:
+        text = text[: MAX_TRACEBACK // 4] + "\n...\n" + text[-MAX_TRACEBACK * 3 // 4 :]
+    try:
+        message = str(error)[:500]
+    except BaseException:
+        message = ""
+    number = getattr(error, "errno", None)
+    return {
+        "type": type(error).__name__[:100],
+        "message": printable(message),
+        "errno": number if type(number) is int else None,
+        "traceback": printable(text),
+    }
+
+
+def printable(text: str) -> str:
+    """Text without lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def exit_code(error: SystemExit) -> int:
+    """The code ``sys.exit`` would end a process with; a message goes to stderr."""
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return int(error.code) & 0xFF
+    try:
+        print(error.code, file=sys.stderr)
+    except BaseException:
+        pass
+    return 1
+
+
+def run(code: str, report: int) -> None:
+    """Run a program to its end and exit the process; never returns.
+
+    Args:
+        code: the source text.
+        report: descriptor that receives one JSON object: ``{"done": true}`` or a described exception.
+    """
+    open_standard_streams()
+    sys.argv = ["main.py"]
+    sys.path.insert(0, os.getcwd())
+    outcome: dict[str, Any] = {"done": True}
+    status = 0
+    module = main_module("main.py", code)
+    try:
+        try:
+            exec(compile(code, "main.py", "exec", dont_inherit=True), module.__dict__)
+        finally:
+            del code
+            threading._shutdown()  # wait for the program's threads, as an interpreter does
+            atexit._run_exitfuncs()
+    except SystemExit as error:
+        status = exit_code(error)
+    except BaseException as error:
+        outcome, status = describe(error), 1
+        try:
+            sys.stderr.write(outcome["traceback"])
+        except BaseException:
+            pass
+    flush()
+    try:
+        os.write(report, json.dumps(outcome).encode())
+    except OSError:
+        pass
+    os._exit(status)

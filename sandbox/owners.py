@@ -1,0 +1,100 @@
+"""Names and user ids that say whose they are, so that what a dead process left behind can be found and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import shutil
+import tempfile
+
+PREFIX = "palaestra"
+LOCKS = "/run/palaestra-uids"
+UIDS = (64_000, 256)
+"""First user id and number of ids for guests when the host is root; ``PALAESTRA_SANDBOX_UIDS=first:count`` overrides."""
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, in clock ticks; None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b")", 1)[1].split()[19].decode()
+    except (OSError, IndexError):
+        return None
+
+
+def tag() -> str:
+    """A name for things this process owns."""
+    return f"{PREFIX}-{os.getpid()}-{start_time(os.getpid())}"
+
+
+def owner_is_gone(name: str) -> bool:
+    """Whether a tagged name belongs to a process that does not exist any more."""
+    words = name.split("-")
+    if len(words) < 3 or words[0] != PREFIX or not words[1].isdigit():
+        return False
+    return start_time(int(words[1])) != words[2]
+
+
+def make_directory() -> str:
+    """A temporary directory owned by this process; others may pass through it but not list it."""
+    path = tempfile.mkdtemp(prefix=tag() + "-")
+    os.chmod(path, 0o711)
+    return path
+
+
+def sweep_directories() -> None:
+    """Remove temporary directories of processes that are gone."""
+    base = tempfile.gettempdir()
+    for name in os.listdir(base):
+        path = os.path.join(base, name)
+        if owner_is_gone(name) and os.lstat(path).st_uid == os.geteuid():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+class UserId:
+    """A user id reserved for one slot by a lock that ends with this process.
+
+    Raises:
+        OSError: every id of the range is taken.
+    """
+
+    def __init__(self) -> None:
+        first, count = UIDS
+        setting = os.environ.get("PALAESTRA_SANDBOX_UIDS")
+        if setting:
+            first, count = (int(word) for word in setting.split(":"))
+        os.makedirs(LOCKS, mode=0o700, exist_ok=True)
+        for uid in range(first, first + count):
+            fd = os.open(os.path.join(LOCKS, str(uid)), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                continue
+            if _in_use(uid):
+                os.close(fd)
+                continue
+            self.uid, self._fd = uid, fd
+            return
+        raise OSError(f"no free user id in {first}..{first + count - 1}; set PALAESTRA_SANDBOX_UIDS=first:count")
+
+    def release(self) -> None:
+        """Give the id back."""
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+
+
+def _in_use(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+        return True
+    except KeyError:
+        pass
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{name}").st_uid == uid:
+                    return True
+    return False
