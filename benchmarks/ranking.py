@@ -67,6 +67,11 @@ ROWS = (
     Row("swiss (log2 N rounds), both", True, (24, 64, 160), (0.620, 0.633, 0.655), "swiss"),
 )
 
+NOTE = """All at 4N-4 calls; noise estimated from 16 groups at a time. With scores the balanced design gains at least 0.10
+in every cell. A judge that gives only verdicts gains 0.08 to 0.11 with it; above 8 responses the adaptive design, which
+needs about 6 dependent rounds, makes that 0.10 to 0.13.
+"""
+
 BASE = JudgeModel()
 GRID = (
     BASE,
@@ -211,8 +216,8 @@ def estimated(trials: int, lines: list[str]) -> bool:
 def grid(trials: int, lines: list[str]) -> bool:
     """Balanced against our seeded single elimination, 4N-4 calls each, over noise and bias.
 
-    A judge with scores has to gain 0.09 with the balanced design; for a judge that gives verdicts only the adaptive
-    design counts too, which is what the manual recommends for it.
+    What has to gain 0.09 is the balanced design, except for a judge that gives only verdicts on more than 8 responses:
+    there it is the adaptive one, which is what the manual recommends for such a judge.
     """
     good = True
     lines += [
@@ -230,7 +235,7 @@ def grid(trials: int, lines: list[str]) -> bool:
                 options = RankOptions(method="adaptive", estimator=estimator, degree=8, max_calls=calls, noise=Noise())
                 active = sessions(n, options, model, trials, 3, 16)[0].mean()
                 active_cells = f"| {active:.3f} | {active - bracket:+.3f} |"
-            best = ours if model.graded else max(ours, active)
+            best = ours if model.graded or n <= 8 else active
             good &= best - bracket >= 0.09
             lines.append(
                 f"| {model.acc} | {model.delta} | {model.rho} | {model.nu} | {'graded' if model.graded else 'verdict'} "
@@ -256,7 +261,7 @@ def main() -> int:
         ("grid", "Against seeded single elimination", grid),
     ):
         if args.only in (None, name):
-            page += [f"\n## {title}\n"]
+            page += [f"\n## {title}\n", *([NOTE] if name == "grid" else [])]
             good &= table(args.trials, page)
     print(f"{'all targets met' if good else 'A TARGET WAS MISSED'}; {time.perf_counter() - started:.0f} s")
     if args.write:
