@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,13 @@ class RLM:
         """The root conversation of a tree."""
         node = Node("0", None, -1, 0, 0, "rlm", tree.seed)
         return Conversation(tree, node, Context.of(context), question, self.prompt, self._factory, self.fences)
+
+    def with_models(self, root: LM, sub: LM | None = None) -> RLM:
+        """An engine with other models and everything else shared, REPL processes included."""
+        twin = copy.copy(self)
+        twin.root, twin.sub = root, sub if sub is not None else root
+        twin._trees, twin._tasks, twin._worker = set(), {}, None  # the worker is closed by its owner
+        return twin
 
     async def run(self, context: Any, question: str, *, seed: int = 0, trace_path: str | Path | None = None) -> Result:
         """Answer one question.

@@ -16,6 +16,7 @@ from typing import IO, Any, Literal
 from .types import Reply
 
 NodeKind = Literal["rlm", "llm"]
+CLIPPED = " characters left out, sha256 "
 _LOGGED = 4_000  # characters of a prompt or reply of an `llm` node on disk; the hash covers the rest
 
 
@@ -210,4 +211,4 @@ def clip(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     half = _LOGGED // 2
-    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out, sha256 {digest} ...]\n{text[-half:]}"
+    return f"{text[:half]}\n[... {len(text) - 2 * half}{CLIPPED}{digest} ...]\n{text[-half:]}"

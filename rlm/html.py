@@ -1,0 +1,91 @@
+"""A trace as one HTML file that needs nothing else: the tree, folded, with code, output and sub-calls."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from .trace import Node, Trace
+
+_STYLE = """
+body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1f24;background:#fff}
+pre{background:#f4f5f7;padding:.6rem .8rem;border-radius:6px;overflow-x:auto;white-space:pre-wrap;margin:.4rem 0}
+pre.code{border-left:3px solid #3b6fd4}pre.out{border-left:3px solid #9aa3ad}pre.bad{border-left:3px solid #c0392b}
+details{margin:.35rem 0 .35rem .8rem}summary{cursor:pointer}summary b{font-weight:600}
+.meta{color:#5b6570;font-size:.9em}.answered{color:#1d7a3e}.failed{color:#b03224}
+table{border-collapse:collapse}td,th{padding:.15rem .8rem .15rem 0;text-align:left}
+@media(prefers-color-scheme:dark){body{background:#15181c;color:#dfe3e8}pre{background:#1f242a}.meta{color:#98a2ad}}
+"""
+_SHOWN = 20_000  # characters of one text
+
+
+def write_html(trace: Trace, path: str | Path, title: str = "Rollout tree") -> Path:
+    """Write the page and return its path. All text is escaped; scripts are not used."""
+    target = Path(path)
+    target.write_text(page(trace, title), encoding="utf-8")
+    return target
+
+
+def page(trace: Trace, title: str = "Rollout tree") -> str:
+    """The page as text."""
+    root = trace.root
+    policy = "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'>{policy}<title>{escape(title)}</title>"
+        f"<style>{_STYLE}</style><h1>{escape(title)}</h1>"
+        f"<p><b>Question</b></p>{_pre(root.question)}"
+        f"<p><b>Answer</b> <span class='{_mark(root)}'>{escape(str(root.status))}</span></p>{_pre(root.answer or '')}"
+        f"{_usage(trace)}{_node(trace, root, True)}</html>"
+    )
+
+
+def _usage(trace: Trace) -> str:
+    rows = trace.meta.get("usage", {}).get("by_depth", {})
+    if not rows:
+        return ""
+    head = "<tr><th>depth</th><th>requests</th><th>failed</th><th>prompt tokens</th><th>reply tokens</th><th>cost</th></tr>"
+    body = "".join(
+        f"<tr><td>{escape(depth)}</td><td>{row['calls']}</td><td>{row['failed']}</td><td>{row['prompt_tokens']}</td>"
+        f"<td>{row['completion_tokens']}</td><td>{row['cost']:.4g}</td></tr>"
+        for depth, row in sorted(rows.items())
+    )
+    return f"<table>{head}{body}</table>"
+
+
+def _node(trace: Trace, node: Node, is_open: bool) -> str:
+    note = f" · {escape(node.note)}" if node.note else ""
+    context = f" · context {node.context_kind} of {node.context_chars:,}" if node.kind == "rlm" else ""
+    head = (
+        f"<summary><b>{escape(node.kind)} {escape(node.id)}</b> <span class='{_mark(node)}'>{escape(str(node.status))}</span>"
+        f" <span class='meta'>{escape(node.model)} · {len(node.turns)} turns · {node.seconds:.2f} s{context}{note}</span></summary>"
+    )
+    parts = [_pre(node.error, "bad")] if node.error else []
+    if node.kind == "llm":
+        parts += [_pre(m["content"]) for m in node.messages]
+    else:
+        parts += [_turn(trace, node, i) for i in range(len(node.turns))]
+    return f"<details{' open' if is_open else ''}>{head}{''.join(parts)}</details>"
+
+
+def _turn(trace: Trace, node: Node, index: int) -> str:
+    turn = node.turns[index]
+    parts = [f"<details><summary class='meta'>reply</summary>{_pre(turn.reply.text)}</details>"]
+    for cell in turn.cells:
+        parts.append(_pre(cell.code, "code"))
+        parts.append(_pre(cell.output, "out" if cell.status == "ok" else "bad"))
+        left_out = f" · {cell.omitted} characters left out" if cell.omitted else ""
+        parts.append(f"<p class='meta'>{escape(cell.status)} · {cell.seconds * 1000:.1f} ms{left_out}</p>")
+    parts += [_node(trace, child, False) for child in trace.children(node) if child.parent_turn == index]
+    last = " open" if index == len(node.turns) - 1 else ""
+    return f"<details{last}><summary>turn {index + 1}</summary>{''.join(parts)}</details>"
+
+
+def _mark(node: Node) -> str:
+    return "answered" if node.status == "answered" else "failed"
+
+
+def _pre(text: str, name: str = "out") -> str:
+    if not text:
+        return ""
+    cut = f"\n[... {len(text) - _SHOWN} more characters]" if len(text) > _SHOWN else ""
+    return f"<pre class='{name}'>{escape(text[:_SHOWN])}{cut}</pre>"
