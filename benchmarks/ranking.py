@@ -67,9 +67,9 @@ ROWS = (
     Row("swiss (log2 N rounds), both", True, (24, 64, 160), (0.620, 0.633, 0.655), "swiss"),
 )
 
-NOTE = """All at 4N-4 calls; noise estimated from 16 groups at a time. With scores the balanced design gains at least 0.10
-in every cell. A judge that gives only verdicts gains 0.08 to 0.11 with it; above 8 responses the adaptive design, which
-needs about 6 dependent rounds, makes that 0.10 to 0.13.
+NOTE = """All at 4N-4 calls; noise estimated from 16 groups at a time. With scores the balanced design gains 0.10 or
+more in every cell. A judge that gives only verdicts gains 0.08 to 0.11 with it; above 8 responses the adaptive
+design, which needs about 6 dependent rounds, makes that 0.10 to 0.13.
 """
 
 BASE = JudgeModel()
