@@ -39,6 +39,7 @@ result with verdict ``sandbox_error``): such a run is never scored.
 """
 
 from .base import ForkServerSandbox, SandboxLike, run_sync
+from .grading import AssertTest, CallTest, StdioTest, pytest_tests
 from .local import LocalSandbox
 from .opening import Sandbox
 from .session import HostCall, Session
@@ -60,7 +61,7 @@ from .types import (
 )
 
 __all__ = [
-    "CONFINED", "PROPERTIES", "CellResult", "ForkServerSandbox", "HostCall", "Isolation", "Job", "Limits",
+    "CONFINED", "PROPERTIES", "AssertTest", "CallTest", "CellResult", "ForkServerSandbox", "HostCall", "Isolation", "Job", "Limits",
     "LocalSandbox", "Property", "RunResult", "Sandbox", "SandboxError", "SandboxLike", "SandboxUnavailable", "Session",
-    "SessionSpec", "TestResult", "Verdict", "for_log", "run_sync",
+    "SessionSpec", "StdioTest", "TestResult", "Verdict", "for_log", "pytest_tests", "run_sync",
 ]  # fmt: skip

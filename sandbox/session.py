@@ -395,16 +395,19 @@ class _Cell:
             verdict, reason = "output_limit", "the cell printed far more than is kept"
         if self.ended_by:
             verdict, reason = self.ended_by, self.reason
-        value = None
+        value = arguments = None
         if "guest:value" in word.parts:
             try:
                 value = values.decode(word.parts["guest:value"])
+                if "guest:arguments" in word.parts:
+                    arguments = values.decode(word.parts["guest:arguments"])
             except FrameError as problem:
                 verdict, reason = "protocol_error", str(problem)
         return CellResult(
             verdict,  # type: ignore[arg-type]
             value_repr=word.parts.get("guest:repr", b"").decode("utf-8", "replace")[:20_000],
             value=value,
+            arguments=arguments if isinstance(arguments, list) else None,
             problem=str(guest.get("problem", ""))[:100],
             reason=reason,
             error_type=str(error.get("type"))[:100] if error else "",

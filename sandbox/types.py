@@ -169,6 +169,7 @@ class Job:
         fetch: relative paths to bring back after the run.
         env: further environment variables.
         profile: ``stdlib``, or ``numpy`` to have NumPy imported already.
+        early_stop: stop at the first test that fails; the others are ``not_run``.
     """
 
     code: str | None = None
@@ -181,6 +182,7 @@ class Job:
     fetch: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     profile: str = "stdlib"
+    early_stop: bool = False
 
     def __post_init__(self) -> None:
         if (self.code is None) == (self.argv is None):
@@ -376,6 +378,7 @@ class CellResult:
         verdict: as for a run; ``exit`` also for ``sys.exit`` in a cell (the session then goes on).
         value_repr: bounded ``repr`` of the final expression of a cell; empty when it is None.
         value: for calls and ``get``: the value as data.
+        arguments: for calls: the positional arguments as the call left them, as data; None where they cannot cross.
         problem: why a value could not cross: ``unsupported_type``, ``value_too_large``, ``too_deep``.
         stdout: bytes printed during the cell, beginning and end; also by child processes.
         error_type: name of the exception class.
@@ -388,6 +391,7 @@ class CellResult:
     verdict: Verdict
     value_repr: str = ""
     value: Any = None
+    arguments: list[Any] | None = None
     problem: str = ""
     reason: str = ""
     stdout: bytes = b""

@@ -177,7 +177,12 @@ class Session:
         """Call a function by name with data, return its value as data."""
         args, kwargs = values.decode(frame.parts["args"])
         function = self._find(frame.header["name"])
-        return {}, {"value": values.encode(function(*args, **kwargs))}
+        parts = {"value": values.encode(function(*args, **kwargs))}
+        try:
+            parts["arguments"] = values.encode(args)
+        except values.ValueProblem:
+            pass
+        return {}, parts
 
     def _find(self, name: str) -> Any:
         first, *rest = name.split(".")
