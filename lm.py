@@ -21,7 +21,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -237,6 +237,7 @@ class LanguageModel(Protocol):
         *,
         deadline_s: float | None = None,
         allow_empty: bool = False,
+        may_retry: Callable[[], bool] | None = None,
     ) -> Completion:
         """Answer a conversation.
 
@@ -245,6 +246,7 @@ class LanguageModel(Protocol):
             sampling: how to sample.
             deadline_s: total seconds for this call, retries included; the model's own default when None.
             allow_empty: take an empty text for an answer (a policy may say nothing; a judge may not).
+            may_retry: asked before each further attempt, so that a budget of requests holds for retries too.
 
         Raises:
             LMError: one subclass per cause; see `LMError.status` and `LMError.retryable`.
@@ -333,6 +335,7 @@ class OpenAIModel:
         *,
         deadline_s: float | None = None,
         allow_empty: bool = False,
+        may_retry: Callable[[], bool] | None = None,
     ) -> Completion:
         """Answer a conversation; see `LanguageModel.complete`."""
         payload = self._payload(messages, sampling)
@@ -341,7 +344,7 @@ class OpenAIModel:
         started = time.monotonic()
         try:
             async with asyncio.timeout(max(budget, 0.0)):
-                return await self._with_retries(payload, attempts, started, started + budget, allow_empty)
+                return await self._with_retries(payload, attempts, started, budget, allow_empty, may_retry)
         except TimeoutError:
             error = LMDeadlineExceeded(f"model {self.name!r}: no answer within the total deadline of {budget:g} s")
             error.attempts = attempts[0]
@@ -358,7 +361,13 @@ class OpenAIModel:
             await per_loop.client.close()
 
     async def _with_retries(
-        self, payload: dict[str, Any], attempts: list[int], started: float, end: float, allow_empty: bool
+        self,
+        payload: dict[str, Any],
+        attempts: list[int],
+        started: float,
+        budget: float,
+        allow_empty: bool,
+        may_retry: Callable[[], bool] | None,
     ) -> Completion:
         while True:
             attempts[0] += 1
@@ -369,7 +378,10 @@ class OpenAIModel:
                 error.attempts = attempts[0]
                 pause = error.retry_after if error.retry_after is not None else self._pause(attempts[0])
                 # Waiting past the deadline would only turn a clear error into a vague one.
-                if not error.retryable or attempts[0] >= self.max_attempts or time.monotonic() + pause >= end:
+                too_late = time.monotonic() + pause >= started + budget
+                if not error.retryable or attempts[0] >= self.max_attempts or too_late:
+                    raise
+                if may_retry is not None and not may_retry():
                     raise
             await asyncio.sleep(pause)
 
@@ -423,6 +435,8 @@ class OpenAIModel:
         elif not allow_empty and not answer.text.strip() and not answer.tool_calls:
             hint = " (max_tokens was used up before any answer)" if answer.finish_reason == "length" else ""
             error = LMEmptyReply(f"model {self.name!r}: the reply has no text{hint}")
+            if hint:
+                error.status = RewardStatus.PARSE_ERROR  # cut off is not the same as declined
         if error is not None:
             error.usage = answer.usage
             raise error

@@ -22,11 +22,11 @@ The client, for trainers (all methods are coroutines; each has a blocking twin e
     verify(items, verifier) -> list[VerifyResult];  plan(operation, request) -> PlanReply;
     judges() -> list[JudgeInfo];  health() -> bool;  aclose(); also ``async with JudgeClient(...)``
 
-A `palaestra.schema.Group` is sent with its task's prompt and, as the reference, its task's answer; the rollouts' own ids
-come back as ``rollout_id``. What can go wrong as a whole is raised: `JudgeUnavailable` (server down or draining after
-retries), `JudgeTimeout`, `JudgeAuthError`, `JudgeRequestError` (the request itself is wrong, ``.details``),
-`JudgeProtocolError` (the reply is not ours); all are `JudgeError` with ``.code`` and ``.retryable``. What goes wrong for
-one item is that item's status.
+A `palaestra.schema.Group` is sent with its task's prompt and, as the reference, its task's answer; the rollouts' own
+ids come back as ``rollout_id``. What can go wrong as a whole is raised: `JudgeUnavailable` (server down or draining
+after retries), `JudgeTimeout`, `JudgeAuthError`, `JudgeRequestError` (the request itself is wrong, ``.details``),
+`JudgeProtocolError` (the reply is not ours); all are `JudgeError` with ``.code`` and ``.retryable``. What goes wrong
+for one item is that item's status.
 
 In process, without a server: `JudgeService` has the same operations on the same request models::
 

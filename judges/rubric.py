@@ -114,4 +114,4 @@ BUILTIN_RUBRICS: dict[str, Rubric] = {
         _builtin("answer", (0.0, 1.0), answer={"check": {"type": "answer"}}),
     )
 }
-"""Rubrics every server knows; ``answer`` compares final answers (boxed, last number or last line) with the reference."""
+"""Rubrics every server knows; ``answer`` compares final answers (boxed, announced or last line)."""

@@ -1,4 +1,8 @@
-r"""`FakeOpenAI`: an OpenAI-compatible server on a real loopback socket, for tests of every room.
+r"""For tests of every room: `judge_server`, a judge server on a free port, and `FakeOpenAI`, a scripted model server.
+
+Both listen on real loopback sockets.
+
+    with judge_server() as url: ...                           # programmatic judge; or judge_server(JudgeService([...]))
 
     with FakeOpenAI(script=["4"]) as server:                  # one list entry a request, the last one repeats
         OpenAIModel("any", base_url=server.url)               # server.url ends in /v1
@@ -36,14 +40,15 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ._fake_http import HttpReply, LoopbackServer, json_reply
 from ._fake_oracle import Oracle, content_hash, default_quality
 
-__all__ = ["FakeOpenAI", "FakeRequest", "Fault", "Oracle", "Reply", "content_hash", "default_quality"]
+__all__ = ["FakeOpenAI", "FakeRequest", "Fault", "Oracle", "Reply", "content_hash", "default_quality", "judge_server"]
 
 FaultKind = Literal[
     "rate_limit", "server_error", "unavailable", "unauthorized", "bad_request", "context_length", "hang", "reset",
@@ -366,6 +371,39 @@ class FakeOpenAI:
         if len(parts) < 3 or not text.lstrip().startswith(("CLS", "[CLS]")):
             return None
         return self.oracle._key(parts[-3].strip()) == self.oracle._key(parts[-2].strip())
+
+
+@contextmanager
+def judge_server(service: Any = None, *, app: Any = None, **config: Any) -> Iterator[str]:
+    """A judge server in a thread of this process; gives its address and stops it afterwards.
+
+    Args:
+        service: a `JudgeService`; one programmatic judge when None.
+        app: an application of `create_app` instead.
+        config: fields of `JudgeServerConfig`.
+    """
+    import time
+
+    import uvicorn
+
+    from .server import JudgeServerConfig, create_app
+
+    app = app or create_app(JudgeServerConfig(**config), service=service)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run, name="judge-server", daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the judge server did not start")
+            time.sleep(0.005)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 def embed(text: str, size: int = 32) -> list[float]:

@@ -234,7 +234,7 @@ class PartitionRequest(GroupRequest):
     threshold: float | None = Field(default=None, gt=0, lt=1)
     correct: list[bool] | None = None
     max_repair_calls: int = Field(default=0, ge=0, le=1000)
-    alpha: float = Field(default=1.0, ge=0)
+    alpha: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _one_flag_each(self) -> PartitionRequest:
@@ -253,7 +253,7 @@ class DiversityRequest(Envelope):
     texts: list[Text] | None = Field(default=None, min_length=1, max_length=MAX_GROUP)
     metrics: list[str] = Field(default_factory=list)
     scope: Scope = "semantic"
-    alpha: float = Field(default=1.0, ge=0)
+    alpha: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _one_or_other(self) -> DiversityRequest:

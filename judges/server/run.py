@@ -1,0 +1,52 @@
+"""Running the server: safe binding, graceful drain on the first signal, at once on the second."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import uvicorn
+from fastapi import FastAPI
+
+from .app import create_app
+from .config import JudgeServerConfig
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that says it is not ready as soon as it is asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI):
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        self._app.state.judges.lifecycle.state = "draining"
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+
+
+def serve(config: JudgeServerConfig, app: FastAPI | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish what is under way within ``drain_timeout``.
+
+    Raises:
+        ValueError: a public address without a token, unless the configuration says ``insecure``.
+    """
+    app = app or create_app(config)
+    if not is_loopback(config.host) and not app.state.judges.tokens and not config.insecure:
+        raise ValueError(
+            f"host {config.host} can be reached from other machines and there is no token; give token_file or "
+            "PALAESTRA_JUDGE_TOKENS, or --insecure if the network is trusted"
+        )
+    settings = uvicorn.Config(
+        app, host=config.host, port=config.port, log_level="warning", access_log=False,
+        timeout_graceful_shutdown=max(1, int(config.drain_timeout)), timeout_keep_alive=30,
+    )  # fmt: skip
+    DrainingServer(settings, app).run()
