@@ -23,12 +23,14 @@ _SHORT_PROMPT = 2_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a conversation ended. `answer` is set only when the model submitted; `partial` is what `answer` held last."""
+    """How a conversation ended. `answer` is set only when the model submitted; `partial` is what `answer` held last.
+    `infra` says that the machinery failed, not the model: such a run has no score."""
 
     status: Status
     answer: str | None
     partial: str
     error: str = ""
+    infra: bool = False
 
 
 class Conversation:
@@ -69,8 +71,8 @@ class Conversation:
         """The conversation so far; it only grows."""
         return self.node.messages
 
-    async def start(self) -> list[dict[str, Any]]:
-        """Open the node and the REPL; returns the first messages."""
+    def start(self) -> list[dict[str, Any]]:
+        """Open the node; returns the first messages. The REPL is opened by the first block of code."""
         limits = self.tree.limits
         node = self.node
         node.question, node.context_kind, node.context_chars = self._question, self._context.kind, self._context.chars
@@ -82,18 +84,19 @@ class Conversation:
             {"role": "user", "content": self.prompt.first(self._question, self._context.describe(), limits)}
         )
         self.tree.open(node)
-        try:
-            await self._new_repl()
-        except ReplDead as error:
-            self._finish(Status.REPL_DEAD, error=str(error))
         return list(node.messages)
 
     async def _new_repl(self) -> None:
         self._repl = self._factory(self._context, self._question, self.tree.limits, self._handle)
         await self._repl.start()
 
-    async def act(self, reply: Reply) -> list[dict[str, Any]]:
-        """Take the model's reply, run its code, and return the new observation messages; none when it is over."""
+    async def act(self, reply: Reply, refuse_answer: bool = False) -> list[dict[str, Any]]:
+        """Take the model's reply, run its code, and return the new observation messages; none when it is over.
+
+        Args:
+            reply: what the model wrote.
+            refuse_answer: an answer submitted in this turn does not count.
+        """
         if self.outcome is not None:
             raise RuntimeError("the conversation is over; start a new one")
         began = time.monotonic()
@@ -112,12 +115,12 @@ class Conversation:
         elif not blocks:
             notes.append(self.prompt.reminder)
         self._idle = 0 if blocks else self._idle + 1
-        dead = ""
+        dead: ReplDead | None = None
         for block in blocks:
             try:
                 outcome = await self._run(block.code)
             except ReplDead as error:
-                dead = str(error)
+                dead = error
                 record.cells.append(Cell(block.code, status="dead"))
                 break
             record.cells.append(
@@ -130,7 +133,9 @@ class Conversation:
             notes += self._notes(outcome)
             if outcome.content or outcome.kind:
                 self._partial = outcome.content
-            if outcome.ready:
+            if outcome.ready and refuse_answer:
+                notes.append("Not accepted: an answer in the first turn. Look at the context, then submit again.")
+            elif outcome.ready:
                 self._finish(Status.ANSWERED, outcome.content)
                 break
             if outcome.status != "ok":
@@ -139,8 +144,8 @@ class Conversation:
                 break
         done = len(node.turns)
         if self.outcome is None:
-            if dead:
-                self._finish(Status.REPL_DEAD, error=dead)
+            if dead is not None:
+                self._finish(Status.REPL_DEAD, error=str(dead), infra=dead.infra)
             elif self.tree.ledger.seconds_left <= 0:
                 self._finish(Status.TIMEOUT, error="the time limit of the run has passed")
             elif self._idle >= limits.idle_turns:
@@ -181,6 +186,8 @@ class Conversation:
 
     async def _run(self, code: str) -> CellOutcome:
         """Run one block, with a fresh REPL afterwards when it lost its state."""
+        if self._repl is None:
+            await self._new_repl()
         assert self._repl is not None
         self._cell_calls = self._refusals = 0
         self._uploads = Uploads()
@@ -188,14 +195,13 @@ class Conversation:
         if outcome.state_lost:
             self.node.restarts += 1
             await self._repl.close()
+            self._repl = None
             if self.node.restarts > MAX_RESTARTS:
                 raise ReplDead(f"the REPL was lost {self.node.restarts} times")
-            if not outcome.ready:
-                await self._new_repl()
         return outcome
 
-    def _finish(self, status: Status, answer: str | None = None, error: str = "") -> None:
-        self.outcome = Outcome(status, answer, self._partial, error)
+    def _finish(self, status: Status, answer: str | None = None, error: str = "", infra: bool = False) -> None:
+        self.outcome = Outcome(status, answer, self._partial, error, infra)
 
     def _close_node(self) -> None:
         assert self.outcome is not None
@@ -293,7 +299,7 @@ async def converse(conversation: Conversation) -> Outcome:
     """Run a conversation to its end with the tree's root model. Never raises but for cancellation."""
     tree, node = conversation.tree, conversation.node
     try:
-        await conversation.start()
+        conversation.start()
         while conversation.outcome is None:
             reply = await tree.request(node, node.messages, tree.root, tree.limits.reply_tokens)
             await conversation.act(reply)

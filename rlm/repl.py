@@ -18,7 +18,15 @@ Handler = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class ReplDead(RuntimeError):
-    """The REPL broke its protocol or could not be started; the run ends, the host goes on."""
+    """The REPL broke its protocol or could not be started; the run ends, the host goes on.
+
+    Attributes:
+        infra: the machinery failed; model code had no part in it.
+    """
+
+    def __init__(self, message: str, infra: bool = False) -> None:
+        super().__init__(message)
+        self.infra = infra
 
 
 class StopCell(Exception):

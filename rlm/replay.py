@@ -24,11 +24,16 @@ class ReplayLM:
 
     Args:
         trace: the recorded run.
+        strict: a turn of a conversation with a REPL is answered only when its prompt is the recorded one; otherwise the
+            recorded code runs whatever it is shown. `llm` prompts must always be the recorded ones.
         overrides: node id -> text that this node answers instead.
         fallback: model for requests that the recording does not cover; None refuses them.
     """
 
-    def __init__(self, trace: Trace, overrides: Mapping[str, str] | None = None, fallback: LM | None = None) -> None:
+    def __init__(
+        self, trace: Trace, overrides: Mapping[str, str] | None = None, fallback: LM | None = None, strict: bool = True
+    ) -> None:
+        self.strict = strict
         self.trace, self.overrides, self.fallback = trace, dict(overrides or {}), fallback
         self.replayed = self.asked = 0
 
@@ -44,7 +49,8 @@ class ReplayLM:
             if CLIPPED in record.reply.text:
                 raise ReplayMismatch(f"node {node.id}: the reply was clipped on disk; replay from memory")
             recorded = node.messages[: record.n_messages]
-            if [dict(m) for m in messages] == recorded:
+            held = not self.strict and node.kind == "rlm"
+            if held or [dict(m) for m in messages] == recorded:
                 self.replayed += 1
                 return record.reply
         elif node is not None and node.status in (Status.LM_ERROR, Status.BUDGET, Status.TIMEOUT):
@@ -56,7 +62,12 @@ class ReplayLM:
 
 
 async def replay(
-    rlm: RLM, trace: Trace, context: Any, overrides: Mapping[str, str] | None = None, fallback: LM | None = None
+    rlm: RLM,
+    trace: Trace,
+    context: Any,
+    overrides: Mapping[str, str] | None = None,
+    fallback: LM | None = None,
+    strict: bool = True,
 ) -> Result:
     """Run a recorded trace again with `rlm`'s limits, prompt and REPLs.
 
@@ -64,7 +75,7 @@ async def replay(
         rlm: the engine it was made with, or one with the same settings.
         trace: the recorded run.
         context: the same context; the trace does not hold it.
-        overrides, fallback: see `ReplayLM`.
+        overrides, fallback, strict: see `ReplayLM`.
 
     Raises:
         ValueError: the context is another one.
@@ -75,7 +86,7 @@ async def replay(
     root = trace.root
     if wrapped.sha256 != root.context_sha256:
         raise ValueError("the context is not the one the trace was made with (sha256 differs)")
-    player = ReplayLM(trace, overrides, fallback)
+    player = ReplayLM(trace, overrides, fallback, strict)
     again = rlm.with_models(player)
     return await again.run(wrapped, root.question, seed=root.seed)
 
@@ -91,12 +102,15 @@ async def difference_reward(
 ) -> float | None:
     """Score of the tree minus its score with one node's answer replaced by `neutral`.
 
+    The recorded code is held fixed; only what it computes changes.
+
     Returns:
-        None when the changed run could not be finished (it asked what was never recorded and there is no fallback).
+        None when the changed run could not be finished (it asked a sub-model what was never recorded, and there is no
+        fallback).
     """
     if node_id not in trace.nodes:
         raise ValueError(f"node_id is {node_id!r}; the trace has {', '.join(list(trace.nodes)[:5])} ...")
-    changed = await replay(rlm, trace, context, {node_id: neutral}, fallback)
+    changed = await replay(rlm, trace, context, {node_id: neutral}, fallback, strict=False)
     if changed.status in (Status.LM_ERROR, Status.REPL_DEAD, Status.CANCELLED):
         return None
     return score(trace.root.answer or "") - score(changed.answer or "")

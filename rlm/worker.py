@@ -168,7 +168,7 @@ class Worker:
             made = await session.call("palaestra_setup", [limits.output_chars, self.echo], timeout_s=30)
         if not made.ok:
             await session.close()
-            raise ReplDead(f"the REPL could not be set up: {made.verdict} {made.reason}")
+            raise ReplDead(f"the REPL could not be set up: {made.verdict} {made.reason}", infra=True)
         return session
 
     async def _open(self) -> ForkServerSandbox:
@@ -192,7 +192,7 @@ class Worker:
             await template.session.close()
         if self._own and self._sandbox is not None:
             sandbox, self._sandbox = self._sandbox, None
-            await sandbox.close()
+            sandbox.close_sync()  # in this thread: at the interpreter's exit there are no others
 
 
 async def _no_call(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,7 +205,7 @@ async def load(session: Session, context: Context) -> None:
     if done.ok:
         done = await session.call("palaestra_load", [context.layout()], timeout_s=60)
     if not done.ok:
-        raise ReplDead(f"the context could not be loaded: {done.verdict} {done.reason}")
+        raise ReplDead(f"the context could not be loaded: {done.verdict} {done.reason}", infra=True)
 
 
 class SessionRepl:
@@ -240,10 +240,10 @@ class SessionRepl:
             )
         except SandboxError as error:
             await self.close()
-            raise ReplDead(str(error)) from error
+            raise ReplDead(str(error), infra=True) from error
         if not done.ok:
             await self.close()
-            raise ReplDead(f"the REPL could not be started: {done.verdict} {done.reason}")
+            raise ReplDead(f"the REPL could not be started: {done.verdict} {done.reason}", infra=True)
 
     async def run(self, code: str, seconds: float) -> CellOutcome:
         from ..sandbox.types import SandboxError
@@ -254,7 +254,7 @@ class SessionRepl:
         try:
             cell = await self._session.call("palaestra_run", [code], timeout_s=seconds)
         except SandboxError as error:
-            raise ReplDead(str(error)) from error
+            raise ReplDead(str(error), infra=True) from error
         if isinstance(self._stop, ReplDead):
             raise self._stop
         if cell.verdict == "protocol_error":
