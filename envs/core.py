@@ -36,7 +36,8 @@ class TextEnv(gym.Env[tuple, str]):
     """A text environment as a real ``gymnasium.Env``.
 
     Class attributes an environment may set: ``env_id`` (shown in task ids before registration), ``max_turns`` (own turn
-    limit), ``max_reward`` (what the right answer earns) and ``blocking`` (its reply takes long, so ``astep`` runs it
+    limit), ``max_reward`` (what the right answer earns), ``local_only`` (knobs that name things on this machine, such
+    as files; clients of a server cannot set them) and ``blocking`` (its reply takes long, so ``astep`` runs it
     in a thread).
 
     Args:
@@ -48,6 +49,7 @@ class TextEnv(gym.Env[tuple, str]):
     max_turns: int | None = None
     max_reward: float = 1.0
     blocking: bool = False
+    local_only: tuple[str, ...] = ()
 
     def __init__(self, **arguments: Any) -> None:
         defaults, open_ended = self._knobs()

@@ -269,7 +269,7 @@ def from_function(
 
 def _twin(env: FunctionEnv | GeneratorEnv) -> TextEnv:
     twin = type(env)(env._function, env._oracle, **env._arguments)
-    for name in ("max_turns", "max_reward", "blocking", "spec"):
+    for name in ("max_turns", "max_reward", "blocking", "local_only", "spec"):
         setattr(twin, name, getattr(env, name))
     twin.env_id = env._name
     return twin

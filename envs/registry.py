@@ -116,6 +116,7 @@ def env(
     max_turns: int | None = None,
     max_reward: float = 1.0,
     blocking: bool = False,
+    local_only: tuple[str, ...] = (),
     oracle: Callable[..., Any] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as an environment.
@@ -131,6 +132,7 @@ def env(
         max_turns: replies after which an unfinished episode is truncated.
         max_reward: what the right answer earns.
         blocking: a reply takes long to judge, so ``astep`` runs it in a thread.
+        local_only: knobs that name things on this machine, such as files; clients of a server cannot set them.
         oracle: see above.
 
     Example:
@@ -143,7 +145,7 @@ def env(
     """
 
     def decorate(function: F) -> F:
-        attributes = {"max_reward": max_reward, "blocking": blocking}
+        attributes: dict[str, Any] = {"max_reward": max_reward, "blocking": blocking, "local_only": local_only}
         if max_turns is not None:
             attributes["max_turns"] = max_turns
         if oracle is not None:

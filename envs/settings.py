@@ -58,7 +58,7 @@ class Settings:
             raise ValueError(f"render_mode={self.render_mode!r}: choose None or 'ansi'")
 
 
-_signature = lru_cache(maxsize=256)(inspect.signature)  # asked for at every reset
+_signature = lru_cache(maxsize=256)(inspect.signature)  # asked for at every reset; of functions, never of bound methods
 
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 
@@ -75,7 +75,8 @@ def knob_defaults(function: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
     Returns:
         The defaults by name (``inspect.Parameter.empty`` where there is none), and whether any other name is accepted.
     """
-    parameters = list(_signature(function).parameters.values())
+    plain = getattr(function, "__func__", function)
+    parameters = list(_signature(plain).parameters.values())[0 if plain is function else 1 :]
     named = [p for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return {p.name: p.default for p in named}, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
