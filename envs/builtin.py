@@ -3,8 +3,11 @@
 BUILTIN: dict[str, str] = {
     "palaestra/Compose-v0": ".compose",
     "palaestra/Countdown-v0": ".countdown",
+    "palaestra/Lookup-v0": ".lookup",
     "palaestra/Math-v0": ".maths",
-    "palaestra/RecursiveREPL-v0": ".repl",
+    "palaestra/MiddleMatch-v0": ".recall",
+    "palaestra/NameIndex-v0": ".recall",
     "palaestra/ReasoningGym-v0": ".adapters.reasoning_gym",
+    "palaestra/RecursiveREPL-v0": ".repl",
     "palaestra/Sort-v0": ".sort",
 }
