@@ -85,8 +85,8 @@ def main() -> int:
         "## Tiered equivalence\n",
         f"Fitted thresholds: same from {thresholds.same}, different below {thresholds.different}. Unknown is an "
         "answer: negations, near misses and most paraphrases are left to a judge that reads.\n",
-        "The thresholds never saw the pairs of this table, but the rules of the exact tiers were written by the person who "
-        "wrote the pairs, so expect lower numbers on other people's answers.\n",
+        "The thresholds never saw the pairs of this table, but the rules of the exact tiers were written by the person "
+        "who wrote the pairs, so expect lower numbers on other people's answers.\n",
         *tiers,
         "\n## Pair classifier\n",
         "Trained on the tuning half alone, which is far too little text for it: the table shows what the mechanism "

@@ -46,7 +46,7 @@ from .rewards import (
     uniqueness_weights,
 )
 from .run import PartitionPlan, finish, partition_group, partition_groups, partition_groups_sync, plan_partition
-from .session import PartitionSession, normalise
+from .session import PartitionSession
 from .types import (
     AskOnce,
     AskPair,
@@ -81,7 +81,6 @@ __all__ = [
     "darling_reward",
     "finish",
     "hubs",
-    "normalise",
     "open_triangles",
     "pairwise_diversity",
     "partition_group",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import unicodedata
 from collections.abc import Generator, Sequence
 
 import numpy as np
 
+from ..equivalence_text import normalise_text
 from . import cluster
 from .types import Pair, PairOutcome, PartitionGroup, PartitionOptions
 
@@ -20,11 +20,6 @@ MAX_VOTES = 3
 
 Questions = Generator[list[tuple[int, int]], None, np.ndarray]
 """Yields rounds of pairs of items; the answers are in the session's matrix. Returns labels."""
-
-
-def normalise(text: str) -> str:
-    """Text as compared for collapsing: NFC, case folded, blanks collapsed."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 class PartitionSession:
@@ -57,7 +52,7 @@ class PartitionSession:
         if options.scope == "strategy" and group.correct is None:
             raise ValueError(f"scope='strategy' compares correct responses only; give `correct` for group {group.id!r}")
         self.group, self.options = group, options
-        text = {i: normalise(group.contents[i]) if group.contents is not None else i for i in ids}
+        text = {i: normalise_text(group.contents[i]) if group.contents is not None else i for i in ids}
         in_scope = [i for i in ids if options.scope != "strategy" or (group.correct or {})[i]]
         self.items: list[str] = []
         number_of: dict[str, int] = {}

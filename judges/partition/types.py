@@ -72,7 +72,8 @@ class PartitionGroup:
     Attributes:
         id: group id.
         ids: response ids in the caller's order; distinct.
-        contents: response id -> text; equal texts (after Unicode, case and blank normalisation) are never asked about.
+        contents: response id -> text; equal texts (after Unicode, case and blank normalisation, which
+            leaves programs alone) are never asked about.
         correct: response id -> verified correctness; needed for scope ``strategy``.
     """
 
