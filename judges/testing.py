@@ -12,7 +12,8 @@ Both listen on real loopback sockets.
     FakeOpenAI(faults=Fault("rate_limit", retry_after=0.05, times=2))   # two 429s for each distinct request, then fine
     FakeOpenAI(faults=lambda r: Fault("server_error") if r.rng.random() < 0.1 else None, seed=7)
 
-A script entry (or what a script function returns) is a ``str`` (the text), a ``dict`` (sent as JSON text), a `Reply`
+A script entry (or what a script function returns) is a ``str`` (the text), a ``dict`` (sent as JSON text; put a single
+one into a list, for a bare dict is a table of keys), a `Reply`
 (text with finish reason, tool calls, refusal, reasoning, token ids) or a `Fault`. Without a script the server is an
 `Oracle` for our own judge prompts and otherwise answers ``reply-<hash>``.
 
