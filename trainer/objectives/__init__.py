@@ -11,10 +11,10 @@ from .registry import (
     check,
     get,
     method,
-    methods,
     names,
     parameters,
     register,
+    rows,
 )
 from .types import Method, Objective, Params, Problem, RolloutBatch, TokenBatch
 
@@ -31,8 +31,8 @@ __all__ = [
     "check",
     "get",
     "method",
-    "methods",
     "names",
     "parameters",
     "register",
+    "rows",
 ]

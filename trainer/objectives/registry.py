@@ -117,7 +117,7 @@ def method(name: str) -> Method:
     raise UnknownObjective(f"unknown objective {name!r}; {hint}")
 
 
-def methods() -> list[Method]:
+def rows() -> list[Method]:
     """All registry rows."""
     return [method(name) for name in names()]
 
