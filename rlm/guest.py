@@ -150,7 +150,7 @@ def make_names(call, namespace):
 
     def show_vars():
         """Names and types of your variables."""
-        hidden = set(names) | {"context_0", "history"}
+        hidden = set(names) | {"context", "context_0", "question", "answer", "history"}
         return {k: type(v).__name__ for k, v in namespace.items() if k not in hidden and not k.startswith("__")}
 
     names = {
