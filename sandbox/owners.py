@@ -25,16 +25,20 @@ def start_time(pid: int) -> str | None:
 
 
 def tag() -> str:
-    """A name for things this process owns."""
-    return f"{PREFIX}-{os.getpid()}-{start_time(os.getpid())}"
+    """A name for things this process owns. Process numbers only mean something within one PID namespace."""
+    return f"{PREFIX}-{_namespace()}-{os.getpid()}-{start_time(os.getpid())}"
+
+
+def _namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def owner_is_gone(name: str) -> bool:
     """Whether a tagged name belongs to a process that does not exist any more."""
     words = name.split("-")
-    if len(words) < 3 or words[0] != PREFIX or not words[1].isdigit():
+    if len(words) < 4 or words[0] != PREFIX or words[1] != str(_namespace()) or not words[2].isdigit():
         return False
-    return start_time(int(words[1])) != words[2]
+    return start_time(int(words[2])) != words[3]
 
 
 def make_directory() -> str:

@@ -232,13 +232,15 @@ def received_fds(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 
 
 def _run_child(child: Callable[[], None]) -> None:
-    """Run in a forked process: never return into the fork server's loop."""
+    """Run in a forked process: never return into the fork server's loop, whatever the guest did to builtins."""
+    status = 0
     try:
         child()
-    except BaseException:
-        _quietly(lambda: os.write(2, f"sandbox: {type(error).__name__}: {error}\n".encode()))
-        os._exit(125)
-    os._exit(0)
+    except BaseException as error:
+        status = 125
+        os.write(2, f"sandbox: {type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(status)
 
 
 def _quietly(action: Callable[[], object]) -> None:

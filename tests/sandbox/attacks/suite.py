@@ -1,0 +1,238 @@
+"""Runs the attacks against one backend and checks after each that the host is as it was. Prints one JSON line per case.
+
+It only works where it can do no harm: in PID, mount and IPC namespaces of its own (``test_attacks.py`` sees to that), or
+as an ordinary user. As root it refuses a backend that does not confine.
+
+    python suite.py BACKEND HOST_PID_NAMESPACE
+"""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import json
+import os
+import socket
+import sys
+import tempfile
+import time
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(__file__))
+from cases import CASES, EXPECTED, PRELUDE, Case
+
+import palaestra.sandbox
+from palaestra.sandbox import Job, LocalSandbox, RunResult, SandboxUnavailable, owners
+from palaestra.sandbox.selftest import DAEMON_NAME, Canaries, processes_named
+
+ENV_SECRET = "canary-env-0c5a"
+HONEST = "print(sum(i * i for i in range(100)))"
+PATIENCE_S = 20.0  # a busy machine; the real overrun is reported
+
+
+def open_backend(name: str) -> Any:
+    """The sandbox to attack."""
+    if name in ("C", "I"):
+        return LocalSandbox(slots=4, level=name, retry_starved=False)
+    if name == "docker":
+        from palaestra.sandbox import DockerSandbox
+
+        return DockerSandbox(slots=4, retry_starved=False)
+    from palaestra.sandbox import BwrapSandbox
+
+    return BwrapSandbox(slots=4, retry_starved=False)
+
+
+def refuse(sandbox_level: str, host_pid_namespace: str) -> None:
+    """Refuse to attack from a place, or a backend, where that would do harm."""
+    root = os.geteuid() == 0
+    if root and os.readlink("/proc/self/ns/pid") == host_pid_namespace:
+        raise SystemExit("refused: as root this suite only runs in namespaces of its own")
+    if root and sandbox_level == "T":
+        raise SystemExit("refused: this backend does not confine, and this is root")
+
+
+def parents() -> dict[int, int]:
+    """Every process that can be seen, with its parent."""
+    found = {}
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path) as file:
+                found[int(path.split("/")[2])] = int(file.read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+    return found
+
+
+class Host:
+    """The host's side: canaries, and what must not change."""
+
+    def __init__(self, sandbox: Any) -> None:
+        self.sandbox = sandbox
+        os.environ["PALAESTRA_CANARY"] = ENV_SECRET
+        self.canaries = Canaries()
+        self.secrets = [ENV_SECRET, self.canaries.secret, EXPECTED]
+        self.at_rest = self.processes()
+        self.fds = len(os.listdir("/proc/self/fd"))
+        self.groups = self.count_groups()
+        self.mounts = self.read("/proc/self/mountinfo")
+        self.rss = self.resident()
+
+    def targets(self) -> dict[str, Any]:
+        servers = [slot.process.pid for slot in self.slots()]
+        address = socket.gethostbyname(socket.gethostname()) if socket.gethostname() else "127.0.0.1"
+        repo = os.path.dirname(os.path.dirname(palaestra.sandbox.__file__))
+        return {**self.canaries.targets(), "servers": servers, "address": address, "repo": repo}
+
+    def slots(self) -> list[Any]:
+        pools = (self.sandbox._runs, self.sandbox._checkers, self.sandbox._sessions)
+        return [slot for pool in pools for slot in pool._all]
+
+    def processes(self) -> dict[str, int]:
+        """Processes per fork server, and those that belong to none of them."""
+        tree = parents()
+        roots = {slot.process.pid for slot in self.slots()}
+        per_server: list[int] = []
+        known = {os.getpid(), 1, self.canaries.victim.pid}
+        for root in roots:
+            mine = {root}
+            while more := {pid for pid, parent in tree.items() if parent in mine} - mine:
+                mine |= more
+            known |= mine
+            per_server.append(len(mine & tree.keys()))
+        strangers = [pid for pid in tree if pid not in known and tree[pid] not in (0, os.getpid())]
+        return {"most": max(per_server, default=0), "strangers": len(strangers)}
+
+    @staticmethod
+    def read(path: str) -> str:
+        with open(path) as file:
+            return file.read()
+
+    @staticmethod
+    def count_groups() -> int:
+        return len(glob.glob("/sys/fs/cgroup/**/%s-*" % owners.tag(), recursive=True))
+
+    @staticmethod
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096 >> 20
+
+    async def settled(self) -> str:
+        """H2: wait briefly until nothing of a run is left; say what is."""
+        deadline = time.monotonic() + PATIENCE_S / 2
+        while True:
+            now, daemons = self.processes(), processes_named(DAEMON_NAME)
+            if now["most"] <= self.at_rest["most"] and now["strangers"] <= self.at_rest["strangers"] and not daemons:
+                return ""
+            if time.monotonic() > deadline:
+                return f"H2: processes left: {now} (at rest {self.at_rest}), daemons {daemons}"
+            await asyncio.sleep(0.05)
+
+    async def intact(self) -> list[str]:
+        """Everything that must hold after any attack."""
+        problems = [await self.settled()]
+        honest = await self.sandbox.run(Job(code=HONEST))
+        if honest.stdout != b"328350\n":
+            problems.append(f"H1: an honest run gives {honest.verdict} {honest.stdout!r} {honest.reason}")
+        problems += [f"H3/H5: canary harmed: {name}" for name in sorted(self.canaries.harm())]
+        if self.read("/proc/self/mountinfo") != self.mounts:
+            problems.append("H6: mounts changed")
+        if self.resident() > self.rss + 300:
+            problems.append(f"H6: host memory grew from {self.rss} to {self.resident()} MiB")
+        for slot in self.slots():
+            scratch = slot.config.get("scratch")
+            if slot.config.get("level") == "C" and scratch and os.path.isdir(scratch) and os.listdir(scratch):
+                problems.append(f"H6: left in {scratch}: {os.listdir(scratch)[:5]}")
+        return [problem for problem in problems if problem]
+
+    def leak(self, result: RunResult) -> list[str]:
+        """H4: no secret in anything that came back."""
+        shown = (
+            result.stdout + result.stderr + repr((result.traceback, result.reason, result.tests, result.files)).encode()
+        )
+        return [f"H4: {secret} came back" for secret in self.secrets if secret.encode() in shown]
+
+
+def judge(host: Host, case: Case, result: RunResult, took: float, applies: bool) -> list[str]:
+    """What is wrong with one result."""
+    problems = host.leak(result)
+    if applies and result.verdict not in case.verdicts:
+        problems.append(
+            f"verdict {result.verdict} ({result.reason}) instead of {case.verdicts}; {result.stderr[-300:]!r}"
+        )
+    if b"BREACH" in result.stdout:
+        problems.append(f"breach: {result.stdout[:300]!r}")
+    if applies and (wrong := case.check(result)):
+        problems.append(wrong)
+    if any(test.passed for test in result.tests) or (case.tests and not result.tests):
+        problems.append(f"H8: {result.tests}")
+    allowed = case.limits.wall_s * max(1, 2 * len(case.tests or ())) + PATIENCE_S
+    if took > allowed:
+        problems.append(f"H7: took {took:.1f} s with a limit of {case.limits.wall_s} s")
+    if result.isolation is None or (not case.tests and not 0 <= result.wall_s <= took + 0.01):
+        problems.append(f"H9: wall {result.wall_s} of {took}")
+    return problems
+
+
+async def attack(host: Host, case: Case, copies: int) -> dict[str, Any]:
+    """Run one case, several at once if asked, beside an honest neighbour; then check the host."""
+    applies = not case.needs or case.needs in host.sandbox.isolation.tested
+    problems: list[str] = []
+    verdicts: list[str] = []
+    overrun = 0.0
+    if case.scenario is not None:
+        if copies == 1:
+            problems += await case.scenario(host.sandbox)
+    else:
+        code = case.code if case.raw else PRELUDE + case.code
+        job = Job(code=code, stdin=json.dumps(host.targets()), limits=case.limits, tests=case.tests, files=case.files)
+        if case.id == "A40" and copies > 1:
+            job = Job(
+                code="import sys; print('eof' if len(sys.stdin.read()) == 3_000_000 else 'short')",
+                stdin="x" * 3_000_000,
+            )
+
+        async def one() -> tuple[RunResult, float]:
+            began = time.monotonic()
+            return await host.sandbox.run(job), time.monotonic() - began
+
+        neighbour = asyncio.create_task(host.sandbox.run(Job(code=HONEST))) if copies > 1 else None
+        for result, took in await asyncio.gather(*(one() for _ in range(copies))):
+            problems += judge(host, case, result, took, applies)
+            verdicts.append(result.verdict)
+            overrun = max(overrun, result.wall_s - case.limits.wall_s)
+        if neighbour is not None and (await neighbour).stdout != b"328350\n":
+            problems.append("H1: the neighbour's result changed")
+    problems += await host.intact()
+    return {"id": case.id, "copies": copies, "problems": problems, "verdicts": verdicts, "applies": applies,
+            "overrun": round(overrun, 3)}  # fmt: skip
+
+
+async def main(backend: str, host_pid_namespace: str) -> None:
+    refuse("", host_pid_namespace)
+    try:
+        sandbox = open_backend(backend)
+    except SandboxUnavailable as error:
+        print(json.dumps({"skip": str(error)}))
+        return
+    refuse(sandbox.isolation.level, host_pid_namespace)
+    try:
+        await sandbox.run_batch([Job(code="import time; time.sleep(.2)")] * 4)
+        host = Host(sandbox)
+        for copies in (1, 4):
+            for case in CASES:
+                began = time.monotonic()
+                line = await attack(host, case, copies)
+                print(json.dumps({**line, "seconds": round(time.monotonic() - began, 2)}), flush=True)
+        host.canaries.close()
+    finally:
+        await sandbox.close()
+    left = [path for path in glob.glob(f"{tempfile.gettempdir()}/{owners.tag()}-*")] + glob.glob(
+        "/sys/fs/cgroup/*/**/%s-*" % owners.tag(), recursive=True
+    )
+    strangers = [pid for pid, parent in parents().items() if parent == os.getpid()]
+    print(json.dumps({"id": "close", "copies": 0, "problems": [f"left after close: {x}" for x in (*left, *strangers)]}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))
