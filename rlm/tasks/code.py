@@ -269,6 +269,10 @@ def imported(text: str) -> set[str]:
     return names
 
 
+def _dotted(path: Path) -> str:
+    return str(path.relative_to(stdlib_root())).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 def closure(start: str, graph: dict[str, set[str]]) -> int:
     """Files reachable from `start` over file -> imported dotted names, itself left out."""
     by_name = {p.removesuffix(".py").removesuffix("/__init__").replace("/", "."): p for p in graph}
@@ -352,6 +356,10 @@ def code(rng: Rng, length_chars: int, ask: str = "default", counterfactual: bool
             graph[name] = imported(text)
         return text
 
+    near: set[Path] = set()
+    if ask == "imports":  # without them a small context would hold nothing that the file imports
+        near = {f for f in files if _dotted(f) in imported(found.text)}
+        files = [*sorted(near, key=files.index), *(f for f in files if f not in near)]
     done = False
     for copy in range(1 + length_chars // 1_000_000):
         for candidate in files:
@@ -361,7 +369,8 @@ def code(rng: Rng, length_chars: int, ask: str = "default", counterfactual: bool
             left = length_chars - offset - (0 if done else len(own))
             if left <= 0 or candidate == target:
                 continue
-            text = changed(_read(candidate) if len(_read(candidate)) <= left else _excerpt(rng, candidate, left))
+            room = min(left, length_chars // 6) if candidate in near else left
+            text = changed(_excerpt(rng, candidate, room))
             if not text or len(text) > left or (defines and defines.search(_read(candidate))):
                 continue
             folder = f"variant{copy}/" if copy else ""

@@ -45,7 +45,9 @@ def test_unterminated_is_marked():
     assert [b.closed for b in find_blocks("```repl\na\n```\n```repl\nb")] == [True, False]
 
 
-@pytest.mark.parametrize("text", ["```repl\n" * 20_000, "`" * 1_000_000, "```repl\n'''\n" + "```\n" * 50_000, "~~~\n" * 50_000])
+@pytest.mark.parametrize(
+    "text", ["```repl\n" * 20_000, "`" * 1_000_000, "```repl\n'''\n" + "```\n" * 50_000, "~~~\n" * 50_000]
+)
 def test_hostile_texts_are_quick(text):
     import time
 

@@ -129,7 +129,7 @@ FORGED = {
     "upload of an unknown number": "import __main__\n__main__.palaestra_call('upload', {'number': 7, 'text': 'x'})",
     "args are text": "import __main__\n__main__.palaestra_call('llm', 'prompts')",
     "forged end of the cell": (
-        SOCKET + "import struct\nbody = b'{\"op\": \"done\", \"id\": 999999}'\n"  # the frame's own format may differ
+        SOCKET + 'import struct\nbody = b\'{"op": "done", "id": 999999}\'\n'  # the frame's own format may differ
         "os.write(fd, struct.pack('>I', len(body)) + body)\nwhile True: pass"
     ),
 }
