@@ -10,4 +10,5 @@ BUILTIN: dict[str, str] = {
     "palaestra/ReasoningGym-v0": ".adapters.reasoning_gym",
     "palaestra/RecursiveREPL-v0": ".repl",
     "palaestra/Sort-v0": ".sort",
+    "palaestra/Strategies-v0": ".strategies",
 }
