@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 
 import uvicorn
 from fastapi import FastAPI
@@ -30,7 +31,10 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: object) -> None:
         self._app.state.judges.lifecycle.state = "draining"
-        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+        if sig == signal.SIGTERM:  # a clean stop; uvicorn would raise the signal again and exit with an error
+            self.force_exit, self.should_exit = self.should_exit, True
+        else:
+            super().handle_exit(sig, frame)  # type: ignore[arg-type]
 
 
 def serve(config: JudgeServerConfig, app: FastAPI | None = None) -> None:
