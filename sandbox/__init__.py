@@ -39,6 +39,8 @@ result with verdict ``sandbox_error``): such a run is never scored.
 """
 
 from .base import ForkServerSandbox, SandboxLike, run_sync
+from .bwrap import BwrapSandbox
+from .docker import DockerSandbox
 from .grading import AssertTest, CallTest, StdioTest, pytest_tests
 from .local import LocalSandbox
 from .opening import Sandbox
@@ -61,7 +63,7 @@ from .types import (
 )
 
 __all__ = [
-    "CONFINED", "PROPERTIES", "AssertTest", "CallTest", "CellResult", "ForkServerSandbox", "HostCall", "Isolation", "Job", "Limits",
+    "CONFINED", "PROPERTIES", "AssertTest", "BwrapSandbox", "CallTest", "CellResult", "DockerSandbox", "ForkServerSandbox", "HostCall", "Isolation", "Job", "Limits",
     "LocalSandbox", "Property", "RunResult", "Sandbox", "SandboxError", "SandboxLike", "SandboxUnavailable", "Session",
     "SessionSpec", "StdioTest", "TestResult", "Verdict", "for_log", "pytest_tests", "run_sync",
 ]  # fmt: skip

@@ -119,7 +119,7 @@ class LocalSandbox(ForkServerSandbox):
             if group is not None:
                 undo.append(group.remove)
             config = {
-                "op": "config", "level": self.level, "uid": uid, "gid": gid, "scratch": directory, "own_pids": False,
+                "op": "config", "level": self.level, "uid": uid, "gid": gid, "scratch": directory, "own_pids": False, "warm": True,
                 "runtime": [*self.runtime.trees, *extra.trees], "site": list(extra.site), "preload": list(extra.preload),
                 "cgroup": group.directories if group else None, "cgroup_version": group.version if group else 0,
             }  # fmt: skip
@@ -130,19 +130,22 @@ class LocalSandbox(ForkServerSandbox):
             raise
 
 
-def start_server(interpreter: list[str], config: dict[str, Any], undo: list[Any], **popen: Any) -> Slot:
+def start_server(
+    interpreter: list[str], config: dict[str, Any], undo: list[Any], package: str = runtime.GUEST, **popen: Any
+) -> Slot:
     """Start a fork server on this machine and connect to it over a socket.
 
     Args:
         interpreter: the command up to and including the interpreter.
         config: the server's first frame.
         undo: what to do, last first, when the slot is closed.
+        package: directory that holds the ``guest`` package, as the server sees it.
         **popen: passed on to ``subprocess.Popen``.
     """
     ours, theirs = socket.socketpair()
     errors = error_file()
     fd = theirs.fileno()
-    command = [*interpreter, *runtime.FLAGS, "-c", runtime.BOOT, runtime.GUEST, str(fd), str(fd)]
+    command = [*interpreter, *runtime.FLAGS, "-c", runtime.BOOT, package, str(fd), str(fd)]
     try:
         process = subprocess.Popen(
             command, env=runtime.ENVIRONMENT, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

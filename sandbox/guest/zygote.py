@@ -68,7 +68,7 @@ class Zygote:
             inner_user=self.level == "I" and not self.root,
         )
         sys.path[:] = [path for path in sys.path if path and not path.endswith("/sandbox")] + config["site"]
-        for name in (*PRELUDE, *config["preload"]):
+        for name in (*(PRELUDE if config["warm"] else ()), *config["preload"]):
             importlib.import_module(name)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         gc.collect()
