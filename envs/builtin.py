@@ -1,6 +1,7 @@
 """The environments that come with Palaestra: id -> module. A new one is one module and one line here."""
 
 BUILTIN: dict[str, str] = {
+    "palaestra/Code-v0": ".code",
     "palaestra/Compose-v0": ".compose",
     "palaestra/Countdown-v0": ".countdown",
     "palaestra/Lookup-v0": ".lookup",
