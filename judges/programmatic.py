@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 from ..schema import RewardStatus
 from .base import Judge, PairQuestion
@@ -19,14 +20,25 @@ class ProgrammaticJudge(Judge):
     """Scores with the checks of a rubric; compares by those scores, equal scores being a tie.
 
     A criterion that only a model could judge comes back as ``unsupported`` with no score, and so does the item.
+
+    Args:
+        name: name on the server.
+        rubric: rubric used when a request names none.
+        strategy: ``form`` takes two responses for one strategy when their final answers are written alike, as fits
+            tasks whose answer *is* the way (an expression, a route); ``none`` leaves strategies to other judges.
     """
 
     kind = "programmatic"
     capabilities = ("score", "compare", "same:answer")
 
-    def __init__(self, name: str = "programmatic", rubric: Rubric | None = None):
+    def __init__(
+        self, name: str = "programmatic", rubric: Rubric | None = None, strategy: Literal["none", "form"] = "none"
+    ):
         super().__init__(name)
         self.rubric = rubric
+        self.strategy = strategy
+        if strategy == "form":
+            self.capabilities = (*type(self).capabilities, "same:strategy")
 
     def info(self) -> JudgeInfo:
         """Who this is; ``not_semantic`` is always set."""
@@ -56,11 +68,14 @@ class ProgrammaticJudge(Judge):
         return RawVerdict(RewardStatus.OK, {"winner": winner, "score_first": scores[0], "score_second": scores[1]})
 
     async def same(self, question: PairQuestion, scope: str, context: Context) -> RawVerdict:
-        """Equality of final answers; other scopes need a judge that understands text."""
+        """Equality of final answers; as strategies, only how they are written. Other scopes need a reader of text."""
+        from .answers import final_answer, normalised, same_answer
+
+        if scope == "strategy" and self.strategy == "form":
+            first, second = (normalised(final_answer(text)) for text in (question.first, question.second))
+            return RawVerdict(RewardStatus.OK, {"p_same": float(first == second)})
         if scope != "answer":
             return failed(RewardStatus.UNSUPPORTED, f"judge {self.name!r} can only compare answers, not {scope}")
-        from .answers import final_answer, same_answer
-
         verdict = await asyncio.to_thread(
             lambda: same_answer(final_answer(question.first), final_answer(question.second))
         )

@@ -35,6 +35,8 @@ class JudgeConfig(Section):
     kind: Literal["llm", "programmatic", "local", "classify"] = "llm"
     rubric: str | None = None
     """Rubric used when a request names none."""
+    strategy: Literal["none", "form"] = "none"
+    """Programmatic judges: what counts as one strategy; ``form`` = final answers written alike."""
     model: str | None = None
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
@@ -160,7 +162,7 @@ def _judge(row: JudgeConfig, rubrics: dict[str, Rubric], limiters: dict[str, Ada
             raise ValueError(f"judge {row.name!r} names rubric {row.rubric!r}; known: {', '.join(sorted(rubrics))}")
         rubric = rubrics[row.rubric]
     if row.kind == "programmatic":
-        return ProgrammaticJudge(row.name, rubric)
+        return ProgrammaticJudge(row.name, rubric, row.strategy)
     if row.kind == "classify":
         from ..classify import ClassifyJudge
 
