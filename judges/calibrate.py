@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -193,13 +193,13 @@ def calibrate(rows: Sequence[LabelledComparison]) -> Calibration:
     )
 
 
-def kappa(confusion: dict[Side, dict[Side, int]] | dict[str, dict[str, int]]) -> float | None:
+def kappa(confusion: Mapping[Any, Mapping[Any, int]]) -> float | None:
     """Cohen's kappa of a square table; None without cases, or when chance alone would agree always.
 
     >>> round(kappa({"x": {"x": 20, "y": 5}, "y": {"x": 10, "y": 15}}), 3)
     0.4
     """
-    table = np.array([[line[name] for name in confusion] for line in confusion.values()], dtype=float)  # type: ignore[index]
+    table = np.array([[line[name] for name in confusion] for line in confusion.values()], dtype=float)
     total = table.sum()
     if total == 0:
         return None

@@ -43,8 +43,8 @@ def plot_calibration(result: Calibration, path: str | Path, title: str = "") -> 
     names = ("first slot wins", "right when better\nis first", "right when better\nis second")
     for place, share in enumerate(shares):
         if share.value is not None and share.low is not None and share.high is not None:
-            error = [[share.value - share.low], [share.high - share.value]]
-            position.bar(place, share.value, yerr=error, capsize=4, color="C0" if place else "C1")
+            reach = [[share.value - share.low], [share.high - share.value]]
+            position.bar(place, share.value, yerr=reach, capsize=4, color="C0" if place else "C1")
     position.axhline(0.5, color="grey", linestyle=":")
     position.set(ylim=(0, 1), xticks=range(3), title="position")
     position.set_xticklabels(names)
