@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -48,10 +49,11 @@ async def rank_groups(groups: Sequence[RankGroup], ask: Ask, options: RankOption
 
     async def drive(session: Session) -> None:
         while calls := session.next_calls():
-            session.feed(await asyncio.gather(*(_safely(ask, call) for call in calls)))
+            outcomes = await asyncio.gather(*(_safely(ask, call) for call in calls))
+            await asyncio.to_thread(session.feed, outcomes)  # an adaptive design fits here: keep the loop free
 
     await asyncio.gather(*(drive(session) for session in sessions))
-    return conclude(sessions)
+    return await asyncio.to_thread(conclude, sessions)
 
 
 async def rank_group(group: RankGroup, ask: Ask, options: RankOptions | None = None) -> RankResult:
@@ -115,10 +117,19 @@ def _pooled_noise(sessions: Sequence[Session]) -> tuple[Noise | None, bool]:
         return options.noise, False
     calls = sum(r.outcome.valid for s in sessions for r in s.records)
     unsure = calls < MIN_CALLS
-    widest = max(len(s.items) for s in sessions)
-    evidence = Evidence.from_records(widest, [s.records for s in sessions], _lengths_of(sessions))
     use_sums = not unsure and options.estimator != "ls_margin"
-    return estimate_noise([LinearModel(evidence, sum(options.score_range) / 2, use_sums)]), unsure
+    by_size: dict[int, list[Session]] = defaultdict(list)
+    for session in sessions:
+        by_size[len(session.items)].append(session)
+    models = [
+        LinearModel(
+            Evidence.from_records(size, [s.records for s in group], _lengths_of(group)),
+            sum(options.score_range) / 2,
+            use_sums,
+        )
+        for size, group in sorted(by_size.items())
+    ]
+    return estimate_noise(models), unsure
 
 
 def _lengths_of(sessions: Sequence[Session]) -> list[np.ndarray] | None:
@@ -129,9 +140,8 @@ def _lengths_of(sessions: Sequence[Session]) -> list[np.ndarray] | None:
 
 def _standard_length(session: Session) -> np.ndarray:
     """log(1 + characters) of every item, centred and scaled within the group."""
-    if session.group.contents is None:
-        raise ValueError(f"length_covariate needs the contents of group {session.group.id!r}")
-    length = np.log1p([len(session.group.contents[i]) for i in session.items])
+    contents = session.group.contents or {}
+    length = np.log1p([len(contents[i]) for i in session.items])
     spread = length.std()
     return (length - length.mean()) / spread if spread > 0 else np.zeros(len(length))
 

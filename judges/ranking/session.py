@@ -53,6 +53,8 @@ class Session:
         missing = [i for i in ids if group.contents is not None and i not in group.contents]
         if missing:
             raise ValueError(f"group {group.id!r}: contents lacks response {missing[0]!r}; give every text or none")
+        if options.length_covariate and group.contents is None:
+            raise ValueError(f"length_covariate=True needs the contents of group {group.id!r}")
         if options.anchor_id is not None and options.anchor_id not in ids:
             raise ValueError(f"anchor_id={options.anchor_id!r} is not a response of group {group.id!r}")
         self.group, self.options = group, options
