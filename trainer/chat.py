@@ -1,8 +1,8 @@
 """From chat messages to token ids, without ever making sampled ids again from text.
 
-The first prompt is rendered by the tokenizer's chat template. After a turn, the next prompt is the exact ids so far plus
-the ids of what the template puts between that answer and the next one. When the template would have written the past
-differently (thinking removed, tool calls normalised), the past and the rendering disagree: a *prefix break*.
+The first prompt is rendered by the tokenizer's chat template. After a turn, the next prompt is the exact ids so far
+plus the ids of what the template puts between that answer and the next one. When the template would have written the
+past differently (thinking removed, tool calls normalised), past and rendering disagree: a *prefix break*.
 """
 
 from __future__ import annotations

@@ -143,5 +143,6 @@ def _explain(error: Exception, root: Path, step: int) -> Exception:
     free = shutil.disk_usage(root if root.exists() else root.parent).free / 2**20 if full else 0
     what = f"the disk is full ({free:.0f} MiB free)" if full else str(error)
     return CheckpointError(
-        f"cannot write the checkpoint of step {step} into {root}: {what}; {kept}. Free some space and run again with --resume"
+        f"cannot write the checkpoint of step {step} into {root}: {what}; {kept}. "
+        "Free some space and run again with --resume"
     )

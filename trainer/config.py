@@ -51,6 +51,10 @@ class EnvConfig(Section):
     id: str
     args: dict[str, Any] = Field(default_factory=dict)
     """Knobs and settings handed to ``palaestra.make``."""
+    url: str = ""
+    """Environment server to play on (`palaestra serve envs`); empty = in this process."""
+    token: str = Field("", repr=False)
+    """The server's bearer token."""
     split: bool = True
     """Train on the environment's ``train`` split and evaluate on its ``test`` split."""
     seed: int = 0
@@ -286,8 +290,8 @@ def _explain(item: Any) -> str:
 
 
 def to_toml(config: RunConfig) -> str:
-    """The whole configuration as TOML, every default written out; the judge token is left out."""
-    data = config.model_dump(mode="json", exclude={"judge": {"token"}})
+    """The whole configuration as TOML, every default written out; tokens are left out."""
+    data = config.model_dump(mode="json", exclude={"judge": {"token"}, "env": {"token"}})
     lines = [f"{key} = {_toml(value)}" for key, value in data.items() if not isinstance(value, dict)]
     for name, section in data.items():
         if isinstance(section, dict):

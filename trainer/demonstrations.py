@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,30 @@ class Demonstration:
 
 
 def _countdown(env: Any, rng: np.random.Generator) -> list[str]:
-    """A random solution among all essentially different ones; the oracle alone would teach a single style."""
+    """A random solution in a random order of writing it; the oracle alone would teach a single style."""
+    from ..envs.arithmetic import parse, show
+
+    task, knobs = env.current_task, env.knobs
+    numbers, target = tuple(sorted(task.metadata["numbers"])), task.metadata["target"]
+    found = _all_solutions(numbers, knobs.get("ops", "+-*/"), knobs.get("use_all", False))(target)
+    return [show(_reordered(parse(found[int(rng.integers(len(found)))]), rng))]
+
+
+def _reordered(tree: Any, rng: np.random.Generator) -> Any:
+    """An expression tree with the operands of sums and products swapped at random."""
+    if tree[0] == "num":
+        return tree
+    parts = [_reordered(part, rng) for part in tree[1:]]
+    if tree[0] in "+*" and rng.random() < 0.5:
+        parts.reverse()
+    return (tree[0], *parts)
+
+
+@lru_cache(maxsize=1024)  # the solver does all targets of some numbers at once, so its work is kept by numbers
+def _all_solutions(numbers: tuple[int, ...], ops: str, use_all: bool) -> Callable[[int], tuple[str, ...]]:
     from ..envs.countdown import solutions
 
-    task = env.current_task
-    knobs = env.knobs
-    found = list(
-        solutions(
-            task.metadata["numbers"], task.metadata["target"], knobs.get("ops", "+-*/"), knobs.get("use_all", False)
-        )
-    )
-    return [found[int(rng.integers(len(found)))]]
+    return lru_cache(maxsize=None)(lambda target: tuple(solutions(numbers, target, ops, use_all)))
 
 
 RANDOM_SOLUTIONS: dict[str, Callable[[Any, np.random.Generator], list[str]]] = {"palaestra/Countdown-v0": _countdown}
@@ -86,7 +100,7 @@ class Demonstrator:
             turns = []
             for reply in replies:
                 turns.append((list(history), reply))
-                observation, reward, terminated, truncated, _ = env.step(reply)
+                observation, _, terminated, truncated, _ = env.step(reply)
                 history += [{"role": "assistant", "content": reply}, *(dict(m) for m in observation)]
                 if terminated or truncated:
                     break

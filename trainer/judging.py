@@ -1,4 +1,4 @@
-"""What judges add to played groups: clusters, ranks, diversity, rewards. A judge that failed adds nothing, never zeros."""
+"""What judges add to played groups: clusters, ranks, diversity, rewards. A failed judge adds nothing, never zeros."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Judging:
             server_only.append("reward")
         if server_only and client is None:
             raise ConfigError(
-                f"judge.url is empty, but {' and '.join(server_only)} of objective {objective.name!r} come from a judge "
-                "server; start one with `palaestra serve judges` and set judge.url"
+                f"judge.url is empty, but {' and '.join(server_only)} of objective {objective.name!r} come from a "
+                "judge server; start one with `palaestra serve judges` and set judge.url"
             )
 
     @property
@@ -123,7 +123,8 @@ class Judging:
             verdicts.failed_groups |= {play.group.id for play in wanted}
 
     def _clusters_of_environment(self, plays: Sequence[Play]) -> dict[str, int]:
-        if not any(play.keys for play in plays):
+        right = any((r.reward or 0.0) > 0 for play in plays for r in play.group.rollouts)
+        if right and not any(play.keys for play in plays):
             raise ConfigError(
                 "the objective needs clusters, but judge.url is empty and this environment names no solutions "
                 "(info['solution_key']); set judge.url"
@@ -133,11 +134,16 @@ class Judging:
             labels: dict[str, int] = {}
             for rollout_id, key in play.keys.items():
                 clusters[rollout_id] = labels.setdefault(key, len(labels))
+            for rollout in play.group.rollouts:  # a reply the environment cannot read is like no other one
+                clusters.setdefault(rollout.id, labels.setdefault(f"unread {rollout.id}", len(labels)))
         return clusters
 
     def _partition(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
         answers = self.client.partition_sync(
-            [play.group for play in plays], scope=self.config.scope, method=self.config.method
+            [play.group for play in plays],
+            scope=self.config.scope,
+            method=self.config.method,
+            correct={r.id: r.reward >= 1 for play in plays for r in play.group.rollouts if r.reward is not None},
         )
         verdicts.clusters = verdicts.clusters or {}
         for partition in answers:
@@ -154,9 +160,7 @@ class Judging:
         answers = self.client.partition_sync([play.group for play in plays], scope=self.config.scope)
         verdicts.diversity = {}
         for partition in answers:
-            verdicts.diversity |= {
-                rollout: value for rollout, value in partition.diversity().items() if value is not None
-            }
+            verdicts.diversity |= {rollout: value for rollout, value in partition.darling.items() if value is not None}
 
     def _score(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
         results = self.client.score_sync([play.group for play in plays])

@@ -42,7 +42,9 @@ def load_policy(config: PolicyConfig, *, seed: int = 0) -> Policy:
         ConfigError: the model cannot be loaded, has no chat template, or does not fit into memory.
     """
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # the run has one of its own
     device = torch.device(_pick_device(config.device))
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(
         config.dtype, torch.bfloat16 if device.type == "cuda" else torch.float32

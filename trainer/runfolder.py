@@ -13,7 +13,7 @@ from .config import ConfigError, LogConfig, RunConfig, load_config, to_toml
 from .rollout import Play
 
 MAY_CHANGE = {"out", "log", "train.steps", "train.checkpoint_every", "train.keep", "judge.url", "judge.token",
-              "judge.timeout", "judge.on_failure", "train.max_bad_steps", "rollout.step_timeout"}  # fmt: skip
+              "env.url", "env.token", "judge.timeout", "judge.on_failure", "train.max_bad_steps", "rollout.step_timeout"}  # fmt: skip
 
 
 class RunFolder:
@@ -33,7 +33,8 @@ class RunFolder:
         stored = self.path / "config.toml"
         if stored.exists() and not resume:
             raise ConfigError(
-                f"{self.path} already holds a run; add --resume to continue it, or set another folder with --set out=..."
+                f"{self.path} already holds a run; add --resume to continue it, or set another folder "
+                "with --set out=..."
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)

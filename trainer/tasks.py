@@ -44,8 +44,10 @@ class TaskSource:
         return self._idle.pop() if self._idle else self._factory()
 
     def _make(self) -> Any:
-        from ..envs import make
+        from ..envs import HttpEnv, make
 
+        if self.config.url:
+            return HttpEnv(self.config.url, self.config.id, token=self.config.token or None, **self.config.args)
         return make(self.config.id, **self.config.args)
 
     def release(self, env: Any) -> None:

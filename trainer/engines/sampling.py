@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_WORD = 0xFFFFFFFFFFFFFFFF
 
 
 def mix64(x: np.ndarray) -> np.ndarray:
@@ -24,11 +25,13 @@ def seed_of(*parts: int) -> int:
         >>> seed_of(0, 1) != seed_of(1, 0)
         True
     """
-    state = np.zeros(1, np.uint64)
-    with np.errstate(over="ignore"):
-        for part in parts:
-            state = mix64(state + _GOLDEN + np.uint64(part & 0xFFFFFFFFFFFFFFFF) * np.uint64(0xD1342543DE82EF95))
-    return int(state[0] >> np.uint64(1))
+    state = 0
+    for part in parts:
+        x = (state + 0x9E3779B97F4A7C15 + (part & _WORD) * 0xD1342543DE82EF95) & _WORD
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _WORD
+        state = x ^ (x >> 31)
+    return state >> 1
 
 
 def uniforms(keys_B: np.ndarray, steps: int) -> np.ndarray:
