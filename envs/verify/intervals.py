@@ -7,10 +7,10 @@ from fractions import Fraction
 from functools import cmp_to_key
 from typing import Any
 
+from .cursor import number_of
 from .exact import NotRational, Undefined, exact
 from .identity import NeedsWorker, Values, symbols
 from .lex import Node
-from .parse import number_of
 
 INF: Node = ("const", "inf")
 NEG_INF: Node = ("neg", INF)

@@ -6,6 +6,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from .notation import words
 from .verdict import Reason, Unreadable
 
 MAX_CHARS = 2000
@@ -27,101 +28,17 @@ class Token(NamedTuple):
 
 END = Token("end", "")
 
-_LAYOUT = frozenset(
-    [
-        "left",
-        "right",
-        "middle",
-        "big",
-        "Big",
-        "bigg",
-        "Bigg",
-        "bigl",
-        "bigr",
-        "Bigl",
-        "Bigr",
-        "biggl",
-        "biggr",
-        "Biggl",
-        "Biggr",
-        "displaystyle",
-        "textstyle",
-        "scriptstyle",
-        "limits",
-        "nolimits",
-        "quad",
-        "qquad",
-        "bf",
-        "rm",
-        "it",
-        "sf",
-        "tt",
-        "large",
-        "Large",
-        "LARGE",
-        "huge",
-        "Huge",
-        "small",
-        "normalsize",
-        "tiny",
-        "hfill",
-        "hline",
-        "mathstrut",
-        "strut",
-        "noindent",
-        "centering",
-        "bfseries",
-        "itshape",
-        "cal",
-    ]
+_LAYOUT = words(
+    "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle "
+    "scriptstyle limits nolimits quad qquad bf rm it sf tt large Large LARGE huge Huge small normalsize tiny "
+    "hfill hline mathstrut strut noindent centering bfseries itshape cal"
 )
-_DROP_ARGUMENT = frozenset(
-    ["color", "hspace", "vspace", "phantom", "hphantom", "vphantom", "label", "tag", "textcolor", "mathcolor", "hskip"]
+_DROP_ARGUMENT = words("color hspace vspace phantom hphantom vphantom label tag textcolor mathcolor hskip")
+_TRANSPARENT = words(
+    "boldsymbol bm mathsf mathcal mathtt boxed fbox ensuremath underline mathfrak mathop mathord mathbin "
+    "mathrel vec hat widehat tilde emph uline underbrace overbrace pmb"
 )
-_TRANSPARENT = frozenset(
-    [
-        "boldsymbol",
-        "bm",
-        "mathsf",
-        "mathcal",
-        "mathtt",
-        "boxed",
-        "fbox",
-        "ensuremath",
-        "underline",
-        "mathfrak",
-        "mathop",
-        "mathord",
-        "mathbin",
-        "mathrel",
-        "vec",
-        "hat",
-        "widehat",
-        "tilde",
-        "emph",
-        "uline",
-        "underbrace",
-        "overbrace",
-        "pmb",
-    ]
-)
-_TEXT = frozenset(
-    [
-        "text",
-        "textbf",
-        "textit",
-        "textrm",
-        "textsf",
-        "texttt",
-        "textnormal",
-        "mbox",
-        "hbox",
-        "operatorname",
-        "mathrm",
-        "mathbf",
-        "mathit",
-    ]
-)
+_TEXT = words("text textbf textit textrm textsf texttt textnormal mbox hbox operatorname mathrm mathbf mathit")
 _SPACES = frozenset(",;:! /")
 _SAME = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "sfrac": "frac", "leq": "le", "geq": "ge",

@@ -15,7 +15,7 @@ from mpmath import mp, mpc, mpf
 
 from .exact import Budget, NotRational, Undefined, exact
 from .lex import Node
-from .parse import TRIG
+from .notation import TRIG
 
 MAX_MAGNITUDE = mpf(10) ** 7  # largest argument of exp, sin, ... that is evaluated
 MAX_GAMMA = mpf(10) ** 5

@@ -11,171 +11,22 @@ Nodes: ``("num", value, decimals, significant)``, ``("sym", name)``, ``("const",
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from fractions import Fraction
 
-from .lex import END, Node, Token, number_node
-from .units import CURRENCY, DEGREE, NONE, Unit, lookup, parse_unit, times
-from .verdict import Reason, Unreadable
+from .atoms import command, letters, words_atom
+from .brackets import bracket, transpose
+from .cursor import Cursor, bad, numeric
+from .lex import Node, Token, number_node
+from .measures import currency, measured, unit_word
+from .naming import name_ahead, name_of
+from .notation import FACTOR_COMMANDS, PLAIN_CONSTANTS, RELATIONS, SPACED_UNITS
+from .units import lookup
 
-MAX_DEPTH = 64
-MAX_NODES = 600
-
-FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "sinh",
-        "cosh",
-        "tanh",
-        "coth",
-        "arcsinh",
-        "arccosh",
-        "arctanh",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "det",
-        "Re",
-        "Im",
-        "arg",
-        "sgn",
-        "sign",
-        "floor",
-        "ceil",
-        "abs",
-        "sqrt",
-        "cbrt",
-        "conj",
-    ]
-)
-_FUNCTION_ALIASES = {
-    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "cosec": "csc", "tg": "tan", "ctg": "cot", "arctg": "arctan",
-    "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "arsinh": "arcsinh", "arcosh": "arccosh",
-    "artanh": "arctanh", "ceiling": "ceil", "real": "Re", "imag": "Im", "log10": "lg",
-}  # fmt: skip
-TRIG = frozenset(["sin", "cos", "tan", "cot", "sec", "csc"])
-_INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sinh": "arcsinh", "cosh": "arccosh",
-            "tanh": "arctanh"}  # fmt: skip
-_GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "omicron",
-        "rho",
-        "sigma",
-        "varsigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Pi",
-        "Sigma",
-        "Upsilon",
-        "Phi",
-        "Psi",
-        "Omega",
-        "ell",
-        "hbar",
-        "aleph",
-        "varrho",
-    ]
-)
-OPAQUE = frozenset(["int", "iint", "iiint", "oint", "sum", "prod", "lim", "limsup", "liminf"])
-_RELATIONS = {"=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">=", "ne": "!=", "approx": "~", "in": "in", "notin": "notin",
-              "subset": "subset", "subseteq": "subset"}  # fmt: skip
-_PLAIN_CONSTANTS = {"pi": "pi", "infinity": "inf", "inf": "inf", "infty": "inf"}
-_SPACED_UNITS = frozenset(["m", "s", "g", "h", "L", "l", "N", "J", "W", "V", "K"])
-_ARITHMETIC_STARTS = frozenset(("num", "word"))
-ONE = number_node("1")
-TWO = number_node("2")
-ZERO = number_node("0")
+__all__ = ["Parser"]
 
 
-def bad(detail: str) -> Unreadable:
-    """The error of unreadable text."""
-    return Unreadable(Reason.MALFORMED, detail)
-
-
-class Parser:
+class Parser(Cursor):
     """One pass over the tokens of an answer."""
 
-    def __init__(self, tokens: list[Token]) -> None:
-        self.tokens, self.at, self.depth, self.nodes = tokens, 0, 0, 0
-        self.written = tuple(tokens)  # words are split into letters in place; names need them whole
-        self.bars = 0  # open absolute values
-        self.conditions: list[Node] = []  # conditions in brackets behind a value
-        self.head = 0  # inside the head of a set builder, where a bar is no absolute value
-
-    # ---- token access -------------------------------------------------------------------------------------------
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.at] if self.at < len(self.tokens) else END
-
-    def peek(self, ahead: int = 1) -> Token:
-        at = self.at + ahead
-        return self.tokens[at] if at < len(self.tokens) else END
-
-    def is_(self, *values: str) -> bool:
-        token = self.token
-        return token.kind in ("op", "cmd") and token.value in values
-
-    def accept(self, *values: str) -> str | None:
-        if self.is_(*values):
-            self.at += 1
-            return self.tokens[self.at - 1].value
-        return None
-
-    def expect(self, *values: str) -> str:
-        got = self.accept(*values)
-        if got is None:
-            raise bad(f"expected {values[0]!r}")
-        return got
-
-    def made(self, *node: object) -> Node:
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise Unreadable(Reason.TOO_LARGE, "too many parts")
-        return node
-
-    def enter(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH * 4:  # four levels of this parser for one level of brackets
-            raise Unreadable(Reason.TOO_LARGE, "nesting")
-
-    # ---- lists and relations ------------------------------------------------------------------------------------
     def answer(self) -> Node:
         """The whole text: one value, or a list of values."""
         while self.token.kind == "text" and re.fullmatch(
@@ -236,7 +87,7 @@ class Parser:
             self.at += 1
         while True:
             start = self.at
-            name = self.name_ahead()
+            name = name_ahead(self)
             if name is not None:
                 sides.append(self.made("sym", name))
                 names.append(name)
@@ -260,69 +111,8 @@ class Parser:
 
     def relation_op(self) -> str | None:
         token = self.token
-        return _RELATIONS.get(token.value) if token.kind in ("op", "cmd") else None
+        return RELATIONS.get(token.value) if token.kind in ("op", "cmd") else None
 
-    def name_ahead(self) -> str | None:
-        """A name that is no expression, directly before ``=``, ``<`` or ``in``: ``f(x)``, ``Area``, ``\\angle ABC``."""
-        at, parts = self.at, []
-        tokens = self.tokens
-        if (
-            at < len(tokens)
-            and tokens[at].kind == "word"
-            and tokens[at].value == "m"
-            and at + 1 < len(tokens)
-            and tokens[at + 1].value == "angle"
-        ):
-            at += 1
-        if at < len(tokens) and tokens[at].kind == "cmd" and tokens[at].value in ("angle", "triangle", "overline"):
-            parts.append(tokens[at].value)
-            at += 1
-        if (
-            at >= len(tokens)
-            or tokens[at].kind not in ("word", "text", "op")
-            or (tokens[at].kind == "op" and not parts)
-        ):
-            return None
-        plain = not parts
-        depth = 0
-        first = at
-        while at < len(tokens) and at - first < 24:
-            token = tokens[at]
-            if depth == 0 and token.kind in ("op", "cmd") and token.value in _RELATIONS:
-                break
-            if token.kind in ("op",) and token.value in "({[":
-                depth += 1
-            elif token.kind == "op" and token.value in ")}]":
-                depth -= 1
-                if depth < 0:
-                    return None
-            elif depth == 0 and not (
-                token.kind in ("word", "text") or token.value in ("^", "_", "'", "prime") or token.kind == "num"
-            ):
-                return None
-            parts.append(token.value)
-            at += 1
-        else:
-            return None
-        head = tokens[first]
-        text = "".join(parts)
-        if plain:
-            call = (
-                head.kind == "word"
-                and len(head.value) == 1
-                and re.fullmatch(r"[A-Za-z](?:'|prime|\^\{-1\}|\^-1|_\{?\w+\}?|\^\{\(\d\)\})*\(.*\)", text)
-            )
-            words = head.kind == "text" or (
-                head.kind == "word"
-                and len(head.value) >= 4
-                and all(t.kind in ("word", "text") for t in tokens[first:at])
-            )
-            if not call and not words:
-                return None
-        self.at = at
-        return text
-
-    # ---- sets and sums ------------------------------------------------------------------------------------------
     def set_expression(self) -> Node:
         left = self.sum()
         while True:
@@ -347,7 +137,7 @@ class Parser:
 
     def sum(self) -> Node:
         self.enter()
-        money = self._currency()
+        money = currency(self)
         sign = self.accept("+", "-", "pm", "mp")
         if (
             sign is None
@@ -357,7 +147,7 @@ class Parser:
         ):
             self.at += 1
             sign = "-"
-        money = money or self._currency()
+        money = money or currency(self)
         node = self.term()
         if sign == "-":
             node = self.made("neg", node)
@@ -374,105 +164,8 @@ class Parser:
             else:
                 node = self.made("add", node, self.made("pm", sign, right))
         self.depth -= 1
-        return self._measured(node, money)
+        return measured(self, node, money)
 
-    def _currency(self) -> Unit | None:
-        token = self.token
-        if (
-            token.kind in ("op", "cmd")
-            and token.value in CURRENCY
-            and not (token.kind == "op" and token.value == "pounds")
-        ):
-            self.at += 1
-            return lookup(CURRENCY[token.value])
-        return None
-
-    def _measured(self, node: Node, unit: Unit | None) -> Node:
-        """Attach the unit that follows a value."""
-        words: list[str] = []
-        if node[0] == "deg" and self.token.kind in ("word", "text") and self.token.value.strip() in ("C", "F"):
-            unit = lookup("°" + self.token.value.strip())
-            self.at += 1
-            assert unit is not None
-            return self.made("qty", node[1], unit)
-        while True:
-            token = self.token
-            if self.is_("circ") or token.kind == "end":
-                break
-            if (token.kind == "text" and token.value.strip().strip(",").strip().lower() not in ("and", "or")) or (
-                token.kind == "word" and (words or unit_word(token)) and token.value.lower() not in ("and", "or")
-            ):
-                words.append(token.value)
-                self.at += 1
-            elif words and self.is_("/", "cdot", "*") and self.peek().kind in ("word", "text"):
-                words.append(token.value if token.value != "cdot" else "*")
-                self.at += 1
-            elif words and self.is_("^"):
-                self.at += 1
-                words.append("^" + self._unit_power())
-            elif self.is_("frac") and self.peek().value == "{" and self.peek(2).kind == "text":
-                self.at += 1
-                words += [self._unit_group(), "/", self._unit_group()]
-            elif token.kind == "op" and token.value in ("'", '"') and not words and numeric(node):
-                marks = 0
-                while self.is_("'", '"'):
-                    marks += 2 if self.token.value == '"' else 1
-                    self.at += 1
-                words.append("in" if marks == 2 else "ft")
-            elif token.kind == "op" and token.value in ("€", "£", "¥", "₹", "¢"):
-                self.at += 1
-                words.append(token.value)
-            else:
-                break
-        text = " ".join(words).replace(" ^", "^")
-        text = re.sub(r"\.(?=\s|$)", "", text).strip().strip(",").strip()
-        if not text:
-            return self.made("qty", node, unit) if unit is not None else node
-        lowered = text.lower()
-        if lowered in ("percent", "per cent", "percentage points", "percentage point", "pct"):
-            return self.made("pct", node)
-        if lowered in ("degrees celsius", "degree celsius"):
-            return self.made("qty", node, lookup("°C"))
-        if lowered in ("degrees fahrenheit", "degree fahrenheit"):
-            return self.made("qty", node, lookup("°F"))
-        if lowered in ("degree", "degrees", "deg"):
-            return self.made("deg", node)
-        following = parse_unit(text)
-        if following is None:
-            raise bad("words that are no unit")
-        if unit is not None and unit.dims == following.dims:
-            following = NONE  # "$5 dollars"
-        return self.made("qty", node, times(unit, following) if unit is not None else following)
-
-    def _unit_power(self) -> str:
-        if self.accept("{"):
-            sign = "-" if self.accept("-") else ""
-            if self.token.kind not in ("num", "text"):
-                raise bad("power of a unit")
-            text = sign + self.token.value
-            self.at += 1
-            self.expect("}")
-            return text
-        if self.token.kind != "num":
-            raise bad("power of a unit")
-        self.at += 1
-        return self.tokens[self.at - 1].value
-
-    def _unit_group(self) -> str:
-        self.expect("{")
-        words = []
-        while not self.is_("}"):
-            if self.token.kind == "text":
-                words.append(self.token.value)
-                self.at += 1
-            elif self.accept("^"):
-                words.append("^" + self._unit_power())
-            else:
-                raise bad("unit")
-        self.expect("}")
-        return " ".join(words).replace(" ^", "^")
-
-    # ---- products -----------------------------------------------------------------------------------------------
     def term(self) -> Node:
         self.enter()
         last_integer = self.token.kind == "num" and self.token.node is not None and self.token.node[2] < 0
@@ -538,8 +231,6 @@ class Parser:
         """Was the number before this one a one-digit exponent or argument, as in ``x^10`` (that is, x^1 times 0)?"""
         return self.split == self.at
 
-    split = -1
-
     def _proper(self, node: Node) -> bool:
         return (
             node[0] == "div"
@@ -556,7 +247,7 @@ class Parser:
         return (
             token.kind == "word"
             and token.space
-            and token.value in _SPACED_UNITS
+            and token.value in SPACED_UNITS
             and self.at == start + 1
             and self.tokens[start].kind == "num"
             and (self.peek().kind == "end" or self.peek().value == ",")
@@ -575,9 +266,7 @@ class Parser:
                 return self.bars == 0 and self.head == 0 and not self._closing_bar()
             return token.value in ("(", "{")
         if token.kind == "cmd":
-            return token.value in (
-                "frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil", "begin", "overline", "bar", "langle", "norm", "i", "e"
-            ) or token.value in FUNCTIONS or token.value in _FUNCTION_ALIASES or token.value in _GREEK or token.value in OPAQUE  # fmt: skip
+            return token.value in FACTOR_COMMANDS
         return False
 
     def _closing_bar(self) -> bool:
@@ -599,7 +288,7 @@ class Parser:
                 node = self.superscript(node)
             elif self.accept("**"):
                 node = self.made("pow", node, self.signed_factor())
-            elif self.is_("!") and not (self.peek().value == "="):
+            elif self.is_("!") and self.peek().value != "=":
                 self.at += 1
                 if self.accept("!"):
                     raise bad("double factorial")
@@ -659,7 +348,7 @@ class Parser:
                 return number_node(token.value[0])
             self.at += 1
             return token.node
-        if token.kind == "word" and len(token.value) > 1 and token.value not in _PLAIN_CONSTANTS:
+        if token.kind == "word" and len(token.value) > 1 and token.value not in PLAIN_CONSTANTS:
             self.tokens[self.at] = Token("word", token.value[1:], False)
             return self.symbol(token.value[0])
         if token.kind == "op" and token.value in "-+" and signed:
@@ -668,7 +357,6 @@ class Parser:
             return self.made("neg", inner) if token.value == "-" else inner
         return self.atom()
 
-    # ---- atoms --------------------------------------------------------------------------------------------------
     def symbol(self, name: str) -> Node:
         if name == "e":
             return self.made("const", "e")
@@ -725,360 +413,13 @@ class Parser:
                 self.nodes += 1
                 return token.node
             if token.kind == "word":
-                return self.word(token)
+                return letters(self, token)
             if token.kind == "text":
-                return self.text(token)
+                return words_atom(self, token)
             if token.kind == "op":
-                return self.bracket(token.value)
+                return bracket(self, token.value)
             if token.kind == "cmd":
-                return self.command(token.value)
+                return command(self, token.value)
             raise bad("something is missing")
         finally:
             self.depth -= 1
-
-    def word(self, token: Token) -> Node:
-        value = token.value
-        lowered = value.lower()
-        if value in FUNCTIONS or value in _FUNCTION_ALIASES:
-            self.at += 1
-            return self.function(_FUNCTION_ALIASES.get(value, value))
-        for name in (
-            "arcsin",
-            "arccos",
-            "arctan",
-            "sqrt",
-            "sinh",
-            "cosh",
-            "tanh",
-            "sin",
-            "cos",
-            "tan",
-            "cot",
-            "sec",
-            "csc",
-            "ln",
-            "log",
-        ):
-            if value.startswith(name) and len(value) <= len(name) + 1:
-                self.tokens[self.at] = Token("word", value[len(name) :], True)
-                return self.function(name)
-        if lowered in _PLAIN_CONSTANTS and (value == lowered or len(value) > 3):
-            self.at += 1
-            return self.made("const", _PLAIN_CONSTANTS[lowered])
-        if value in _GREEK and len(value) > 2:
-            self.at += 1
-            return self.subscripted(("sym", value))
-        if lowered in ("minus", "and", "or"):
-            raise bad("word")
-        if lowered in ("nan", "none", "null", "undefined"):
-            raise bad("no value")
-        if len(value) > 12:
-            raise bad("word")
-        if len(value) == 1:
-            self.at += 1
-            node = self.symbol(value)
-        else:
-            self.tokens[self.at] = Token("word", value[1:], False)
-            node = self.symbol(value[0])
-            return node
-        return self.subscripted(node)
-
-    def text(self, token: Token) -> Node:
-        value = token.value.strip()
-        if len(value) == 1 and value.isalpha():
-            self.at += 1
-            return self.subscripted(self.symbol(value))
-        if value.lower() in ("infinity",):
-            self.at += 1
-            return self.made("const", "inf")
-        raise bad("text")
-
-    def bracket(self, opening: str) -> Node:
-        if opening == "{":
-            self.at += 1
-            node = self.items(("}",))
-            if self.accept("over"):
-                node = self.made("div", node, self.items(("}",)))
-            self.expect("}")
-            return node
-        if opening in ("(", "["):
-            return self.parenthesis(opening)
-        if opening == "]":
-            self.at += 1
-            low, high = self.two("]")
-            return self.made("interval", "(", low, high, ")" if self.expect("[", "]", ")") in "[)" else "]")
-        if opening == "\\{":
-            return self.braces()
-        if opening == "|":
-            self.at += 1
-            self.bars += 1
-            saved, self.head = self.head, 0
-            inner = self.sum()
-            self.expect("|")
-            self.bars -= 1
-            self.head = saved
-            return self.made("fn", "det" if inner[0] == "matrix" else "abs", inner)
-        raise bad("unexpected character")
-
-    def two(self, closer: str) -> tuple[Node, Node]:
-        low = self.sum()
-        self.expect(",", ";")
-        return low, self.sum()
-
-    def parenthesis(self, opening: str) -> Node:
-        self.at += 1
-        bars, self.bars, head, self.head = self.bars, 0, self.head, 0
-        inner = self.items((")", "]"))
-        closing = self.expect(")", "]", "[")
-        self.bars, self.head = bars, head
-        items = inner[1] if inner[0] == "list" and "or" not in inner[2] and "and" not in inner[2] else (inner,)
-        if closing == "[":
-            closing = ")"
-        if len(items) == 1:
-            if opening + closing not in ("()", "[]"):
-                raise bad("mismatched brackets")
-            return self.made("group", inner) if inner[0] in ("rel", "list") else inner
-        if opening + closing == "()":
-            return self.made("tuple", items)
-        if len(items) == 2:
-            return self.made("interval", opening, items[0], items[1], closing)
-        if opening + closing == "[]":
-            return self.made("bracket_list", items)
-        raise bad("mismatched brackets")
-
-    def braces(self) -> Node:
-        self.at += 1
-        if self.accept("\\}"):
-            return self.made("empty")
-        bars, self.bars = self.bars, 0
-        self.head += 1
-        inner = self.items(("\\}",))
-        if self.accept("|", "mid", ":"):
-            self.head -= 1
-            condition = self.items(("\\}",))
-            self.expect("\\}")
-            self.bars = bars
-            return self.made("builder", inner, condition)
-        self.head -= 1
-        self.expect("\\}")
-        self.bars = bars
-        if inner[0] == "list":
-            return self.made("set", inner[1])
-        return self.made("set", (inner,))
-
-    # ---- commands -----------------------------------------------------------------------------------------------
-    def command(self, name: str) -> Node:
-        self.at += 1
-        if name == "frac":
-            above = self.argument()
-            below = self.argument()
-            return self.made("div", above, below)
-        if name == "sqrt":
-            return self.function("sqrt")
-        if name in ("pi", "infty"):
-            return self.made("const", "pi" if name == "pi" else "inf")
-        if name in ("e", "i"):
-            return self.made("const", name)
-        if name in FUNCTIONS or name in _FUNCTION_ALIASES:
-            return self.function(_FUNCTION_ALIASES.get(name, name))
-        if name in _GREEK:
-            return self.subscripted(("sym", name))
-        if name == "binom":
-            above = self.argument()
-            return self.made("fn", "binom", above, self.argument())
-        if name in ("lfloor", "lceil"):
-            inner = self.sum()
-            self.expect("rfloor" if name == "lfloor" else "rceil")
-            return self.made("fn", "floor" if name == "lfloor" else "ceil", inner)
-        if name == "langle":
-            inner = self.items(("rangle",))
-            self.expect("rangle")
-            return self.made("tuple", inner[1] if inner[0] == "list" else (inner,))
-        if name == "norm":
-            inner = self.sum()
-            self.expect("norm")
-            return self.made("fn", "det" if inner[0] == "matrix" else "abs", inner)
-        if name == "emptyset":
-            return self.made("empty")
-        if name in ("Reals", "Integers", "Naturals", "Rationals", "Complexes"):
-            return self.made("named_set", name)
-        if name == "ldots":
-            return self.made("dots")
-        if name in ("overline", "bar"):
-            inner = self.argument()
-            if inner[0] == "num":
-                raise bad("overline")
-            return self.made("fn", "conj", inner)
-        if name == "begin":
-            return self.environment()
-        if name in OPAQUE:
-            return self.opaque(name)
-        raise bad(f"command {name}")
-
-    def function(self, name: str) -> Node:
-        if name == "sqrt":
-            degree: Node = TWO
-            if self.accept("["):
-                degree = self.sum()
-                self.expect("]")
-            return self.made("root", degree, self.atom() if self.is_("(") else self.argument())
-        if name == "cbrt":
-            return self.made("root", number_node("3"), self.argument())
-        base: Node | None = None
-        exponent: Node | None = None
-        for _ in range(2):
-            if name == "log" and base is None and self.accept("_"):
-                base = self.argument()
-            elif exponent is None and self.is_("^"):
-                self.at += 1
-                exponent = self.argument(signed=True)
-        inverse = exponent is not None and exponent[0] == "neg" and exponent[1] == ONE and name in _INVERSE
-        if inverse:
-            name, exponent = _INVERSE[name], None
-        arguments = self.arguments()
-        if name in ("max", "min", "gcd", "lcm"):
-            inner = (
-                arguments[0][1] if len(arguments) == 1 and arguments[0][0] in ("set", "tuple", "list") else arguments
-            )
-            node = self.made("fn", name, *inner)
-        elif len(arguments) != 1:
-            raise bad("one argument expected")
-        elif base is not None:
-            node = self.made("fn", "logb", base, arguments[0])
-        elif name == "lg":
-            node = self.made("fn", "logb", number_node("10"), arguments[0])
-        elif name == "exp":
-            node = self.made("pow", ("const", "e"), arguments[0])
-        else:
-            node = self.made("fn", name, arguments[0])
-        return node if exponent is None else self.made("pow", node, exponent)
-
-    def arguments(self) -> tuple[Node, ...]:
-        if self.is_("(", "["):
-            inner = self.parenthesis(self.token.value)
-            if inner[0] == "tuple":
-                return inner[1]
-            if inner[0] == "interval":
-                return inner[2], inner[3]
-            return (inner,)
-        node = self.signed_factor()
-        while (
-            self.token.kind in ("num", "word") or (self.token.kind == "cmd" and self._argument_command())
-        ) and self._starts_factor():
-            if self.token.kind == "word" and (self.token.value in FUNCTIONS or self.token.value in _FUNCTION_ALIASES):
-                break
-            if self.token.kind == "num" and not self._after_power():
-                break
-            node = self.made("mul", node, self.factor())
-        return (node,)
-
-    def _argument_command(self) -> bool:
-        return self.token.value in ("frac", "sqrt", "pi") or self.token.value in _GREEK
-
-    def environment(self) -> Node:
-        kind = "".join(self._group_tokens())
-        if kind == "array" and self.is_("{"):
-            self._group_tokens()
-        rows: list[list[Node]] = [[]]
-        listing = kind in ("cases", "aligned", "align", "align*", "gathered", "split", "gather")
-        if not listing and kind not in (
-            "matrix",
-            "pmatrix",
-            "bmatrix",
-            "vmatrix",
-            "Vmatrix",
-            "Bmatrix",
-            "smallmatrix",
-            "array",
-        ):
-            raise bad("environment")
-        while not self.is_("end"):
-            if self.token.kind == "end":
-                raise bad("unclosed environment")
-            if self.accept("\\\\"):
-                rows.append([])
-            elif self.accept("&") or (listing and self.accept(",", ";")):
-                continue
-            else:
-                rows[-1].append(self.relation() if listing else self.sum())
-        self.expect("end")
-        self._group_tokens()
-        if rows and not rows[-1]:
-            rows.pop()
-        if not rows or not all(rows):
-            raise bad("empty row")
-        if listing:
-            flat = [item for row in rows for item in row]
-            return self.made("list", tuple(flat), (",",) * (len(flat) - 1)) if len(flat) > 1 else flat[0]
-        if len({len(row) for row in rows}) != 1:
-            raise bad("ragged matrix")
-        matrix = self.made("matrix", tuple(tuple(row) for row in rows))
-        return self.made("fn", "det", matrix) if kind == "vmatrix" else matrix
-
-    def _group_tokens(self) -> list[str]:
-        self.expect("{")
-        parts = []
-        while not self.is_("}"):
-            if self.token.kind == "end":
-                raise bad("unclosed group")
-            parts.append(self.token.value)
-            self.at += 1
-        self.expect("}")
-        return parts
-
-    def opaque(self, name: str) -> Node:
-        parts: list[Node] = []
-        for _ in range(2):
-            if self.is_("_", "^"):
-                mark = self.token.value
-                self.at += 1
-                parts.append(self.made("sym", mark + self.raw_argument()))
-        return self.made("opaque", name, *sorted(parts), self.term())
-
-
-def unit_word(token: Token) -> bool:
-    """Does a bare word stand for a unit rather than for a product of letters?"""
-    value = token.value
-    if value in FUNCTIONS or value in _FUNCTION_ALIASES or value.lower() in _PLAIN_CONSTANTS or value in _GREEK:
-        return False
-    if value.lower() in ("percent", "percentage", "per", "square", "cubic", "pct"):
-        return True
-    if len(value) >= 2 and lookup(value) is not None:
-        return True
-    return token.space and len(value) >= 4
-
-
-def numeric(node: Node) -> bool:
-    """Is the node a written number, perhaps with a sign?"""
-    return node[0] == "num" or (node[0] == "neg" and node[1][0] == "num")
-
-
-def transpose(node: Node) -> Node:
-    """The transpose of a matrix; ``(1, 2)^T`` is how a column is written in one line."""
-    if node[0] == "tuple":
-        return ("matrix", tuple((item,) for item in node[1]))
-    return ("matrix", tuple(zip(*node[1], strict=True)))
-
-
-def name_of(node: Node, tokens: Sequence[Token]) -> str | None:
-    """The name a side of a relation is, if it is only a name: ``x``, ``a_1``, ``AB``, ``|AB|``, ``(x, y)``, ``dy/dx``."""
-    if node[0] == "sym":
-        return str(node[1])
-    if node[0] == "const" and node[1] == "i":
-        return None
-    words = [token.value for token in tokens if token.value not in ("overline", "norm", "|", "{", "}")]
-    if len(words) == 1 and re.fullmatch(r"[A-Z]{2,4}", words[0]):
-        return words[0]
-    if node[0] == "tuple" and all(item[0] == "sym" for item in node[1]):
-        return "(" + ",".join(item[1] for item in node[1]) + ")"
-    if node[0] == "div" and re.fullmatch(r"frac\{d[a-z]\}\{d[a-z]\}", "".join(token.value for token in tokens)):
-        return "".join(token.value for token in tokens)
-    return None
-
-
-def number_of(value: Fraction) -> Node:
-    """A node for an exact value."""
-    return ("num", value, -1, 0)
-
-
-__all__ = ["DEGREE", "FUNCTIONS", "OPAQUE", "TRIG", "Parser", "Unreadable", "number_of", "numeric", "unit_word"]

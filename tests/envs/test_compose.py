@@ -25,9 +25,7 @@ from palaestra.envs.compose_tree import (
 
 WORLDS = ("paper", "strict", 0, 7)
 ORACLE = next(
-    o
-    for o in json.loads((Path(__file__).parents[1] / "data" / "oracles.json").read_text())
-    if o["id"] == "FGX-1"
+    o for o in json.loads((Path(__file__).parents[1] / "data" / "oracles.json").read_text()) if o["id"] == "FGX-1"
 )
 
 

@@ -53,7 +53,12 @@ def test_levels_and_families_show_in_the_task():
 
 FILES = {
     "gsm8k": {"question": "Tom has 3 apples and buys <<4>> 4. How many?", "answer": "3+4=<<3+4=7>>7\n#### 7"},
-    "math": {"problem": "What is $1/4+1/4$?", "level": "Level 1", "type": "Algebra", "solution": "It is $\\boxed{\\frac12}$."},
+    "math": {
+        "problem": "What is $1/4+1/4$?",
+        "level": "Level 1",
+        "type": "Algebra",
+        "solution": "It is $\\boxed{\\frac12}$.",
+    },
     "aime": {"Problem": "Find $n$.", "Answer": "007", "ID": "2020-I-1"},
     "dapo": {"prompt": [{"role": "user", "content": "Compute $5^2$."}], "reward_model": {"ground_truth": "25"}},
 }

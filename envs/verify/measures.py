@@ -1,0 +1,122 @@
+"""Units, currencies, percent and degree signs behind a value."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .cursor import bad, numeric
+from .lex import Node, Token
+from .notation import FUNCTION_ALIASES, FUNCTIONS, GREEK, PLAIN_CONSTANTS
+from .units import CURRENCY, NONE, Unit, lookup, parse_unit, times
+
+if TYPE_CHECKING:
+    from .parse import Parser
+
+
+def currency(p: Parser) -> Unit | None:
+    token = p.token
+    if token.kind in ("op", "cmd") and token.value in CURRENCY and not (token.kind == "op" and token.value == "pounds"):
+        p.at += 1
+        return lookup(CURRENCY[token.value])
+    return None
+
+
+def measured(p: Parser, node: Node, unit: Unit | None) -> Node:
+    """Attach the unit that follows a value."""
+    words: list[str] = []
+    if node[0] == "deg" and p.token.kind in ("word", "text") and p.token.value.strip() in ("C", "F"):
+        unit = lookup("°" + p.token.value.strip())
+        p.at += 1
+        assert unit is not None
+        return p.made("qty", node[1], unit)
+    while True:
+        token = p.token
+        if p.is_("circ") or token.kind == "end":
+            break
+        if (token.kind == "text" and token.value.strip().strip(",").strip().lower() not in ("and", "or")) or (
+            token.kind == "word" and (words or unit_word(token)) and token.value.lower() not in ("and", "or")
+        ):
+            words.append(token.value)
+            p.at += 1
+        elif words and p.is_("/", "cdot", "*") and p.peek().kind in ("word", "text"):
+            words.append(token.value if token.value != "cdot" else "*")
+            p.at += 1
+        elif words and p.is_("^"):
+            p.at += 1
+            words.append("^" + unit_power(p))
+        elif p.is_("frac") and p.peek().value == "{" and p.peek(2).kind == "text":
+            p.at += 1
+            words += [unit_group(p), "/", unit_group(p)]
+        elif token.kind == "op" and token.value in ("'", '"') and not words and numeric(node):
+            marks = 0
+            while p.is_("'", '"'):
+                marks += 2 if p.token.value == '"' else 1
+                p.at += 1
+            words.append("in" if marks == 2 else "ft")
+        elif token.kind == "op" and token.value in ("€", "£", "¥", "₹", "¢"):
+            p.at += 1
+            words.append(token.value)
+        else:
+            break
+    text = " ".join(words).replace(" ^", "^")
+    text = re.sub(r"\.(?=\s|$)", "", text).strip().strip(",").strip()
+    if not text:
+        return p.made("qty", node, unit) if unit is not None else node
+    lowered = text.lower()
+    if lowered in ("percent", "per cent", "percentage points", "percentage point", "pct"):
+        return p.made("pct", node)
+    if lowered in ("degrees celsius", "degree celsius"):
+        return p.made("qty", node, lookup("°C"))
+    if lowered in ("degrees fahrenheit", "degree fahrenheit"):
+        return p.made("qty", node, lookup("°F"))
+    if lowered in ("degree", "degrees", "deg"):
+        return p.made("deg", node)
+    following = parse_unit(text)
+    if following is None:
+        raise bad("words that are no unit")
+    if unit is not None and unit.dims == following.dims:
+        following = NONE  # "$5 dollars"
+    return p.made("qty", node, times(unit, following) if unit is not None else following)
+
+
+def unit_power(p: Parser) -> str:
+    if p.accept("{"):
+        sign = "-" if p.accept("-") else ""
+        if p.token.kind not in ("num", "text"):
+            raise bad("power of a unit")
+        text = sign + p.token.value
+        p.at += 1
+        p.expect("}")
+        return text
+    if p.token.kind != "num":
+        raise bad("power of a unit")
+    p.at += 1
+    return p.tokens[p.at - 1].value
+
+
+def unit_group(p: Parser) -> str:
+    p.expect("{")
+    words = []
+    while not p.is_("}"):
+        if p.token.kind == "text":
+            words.append(p.token.value)
+            p.at += 1
+        elif p.accept("^"):
+            words.append("^" + unit_power(p))
+        else:
+            raise bad("unit")
+    p.expect("}")
+    return " ".join(words).replace(" ^", "^")
+
+
+def unit_word(token: Token) -> bool:
+    """Does a bare word stand for a unit rather than for a product of letters?"""
+    value = token.value
+    if value in FUNCTIONS or value in FUNCTION_ALIASES or value.lower() in PLAIN_CONSTANTS or value in GREEK:
+        return False
+    if value.lower() in ("percent", "percentage", "per", "square", "cubic", "pct"):
+        return True
+    if len(value) >= 2 and lookup(value) is not None:
+        return True
+    return token.space and len(value) >= 4

@@ -1,0 +1,44 @@
+"""The words of mathematical notation: functions, Greek letters, relations, and what the parser makes of them."""
+
+from __future__ import annotations
+
+
+def words(text: str) -> frozenset[str]:
+    """A set of words."""
+    return frozenset(text.split())
+
+
+FUNCTIONS = words(
+    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth arcsinh arccosh arctanh ln log lg exp "
+    "max min gcd lcm det Re Im arg sgn sign floor ceil abs sqrt cbrt conj"
+)
+FUNCTION_ALIASES = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "cosec": "csc", "tg": "tan", "ctg": "cot", "arctg": "arctan",
+    "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "arsinh": "arcsinh", "arcosh": "arccosh",
+    "artanh": "arctanh", "ceiling": "ceil", "real": "Re", "imag": "Im", "log10": "lg",
+}  # fmt: skip
+TRIG = words("sin cos tan cot sec csc")
+INVERSE = {
+    "sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sinh": "arcsinh", "cosh": "arccosh",
+    "tanh": "arctanh",
+}  # fmt: skip
+GLUED = (
+    "arcsin", "arccos", "arctan", "sqrt", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc", "ln", "log",
+)  # fmt: skip
+GREEK = words(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma varsigma tau upsilon "
+    "phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar aleph varrho"
+)
+OPAQUE = words("int iint iiint oint sum prod lim limsup liminf")
+RELATIONS = {
+    "=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">=", "ne": "!=", "approx": "~", "in": "in", "notin": "notin",
+    "subset": "subset", "subseteq": "subset",
+}  # fmt: skip
+PLAIN_CONSTANTS = {"pi": "pi", "infinity": "inf", "inf": "inf", "infty": "inf"}
+SPACED_UNITS = words("m s g h L l N J W V K")
+FACTOR_COMMANDS = words("frac sqrt pi infty binom lfloor lceil begin overline bar langle norm i e") | (
+    FUNCTIONS | FUNCTION_ALIASES.keys() | GREEK | OPAQUE
+)
+NUMBER_SETS = words("Reals Integers Naturals Rationals Complexes")
+LISTING = words("cases aligned align align* gathered split gather")
+MATRICES = words("matrix pmatrix bmatrix vmatrix Vmatrix Bmatrix smallmatrix array")
