@@ -55,9 +55,12 @@ def over_seeds(table_SP: Sequence[Sequence[float]], level: float = 0.95, draws: 
     table = np.asarray(table_SP, float)
     rng = np.random.default_rng(seed)
     seeds, problems = table.shape
+    known, values = np.isfinite(table), np.nan_to_num(table)
     stats = []
     for _ in range(draws):
-        columns = rng.integers(0, problems, problems)
-        stats.append(np.nanmean(table[rng.integers(0, seeds, seeds)][:, columns]))
+        rows, columns = rng.integers(0, seeds, seeds)[:, None], rng.integers(0, problems, problems)[None]
+        count = known[rows, columns].sum()
+        if count:  # a draw of nothing but missing values says nothing
+            stats.append(values[rows, columns].sum() / count)
     low, high = np.quantile(stats, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(np.nanmean(table)), float(low), float(high))

@@ -1,0 +1,166 @@
+"""Runs a comparison: one start, then every cell, each trained, measured and kept in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import write_atomically
+from ..config import ConfigError, EnvConfig, RunConfig, load_config, to_toml
+from ..events import Event
+from ..learner import Unstable
+from .measure import Measurement, measure
+from .plan import Arm, Plan, problems
+from .report import Comparison
+
+Progress = Callable[[str], None]
+
+
+class BudgetReached(Unstable):
+    """Ends a run the way the loop ends unstable ones: what is done is saved and the run returns."""
+
+
+def compare(
+    config: Any,
+    plan: Plan,
+    out: str | Path,
+    *,
+    progress: Progress = lambda line: None,
+    env_factory: Callable[[], Any] | None = None,
+    judge_client: Any = None,
+) -> Comparison:
+    """Train and measure every arm with every seed, from one start.
+
+    Args:
+        config: run file, mapping or `RunConfig`; its objective and seed are replaced cell by cell.
+        plan: arms, seeds and budgets.
+        out: folder; a cell that is finished there is not run again, an unfinished one continues.
+        progress: called with one line for people.
+        env_factory, judge_client: see `palaestra.trainer.train`.
+
+    Returns:
+        The comparison; ``report.md``, ``report.json`` and plots lie in `out`.
+
+    Raises:
+        ConfigError: an arm cannot work in this run file, or `out` holds another comparison.
+    """
+    run, root, arms = load_config(config), Path(out), plan.arms()
+    found = problems(run, arms)
+    if found:
+        raise ConfigError("; ".join(found))
+    _claim(root, run, plan)
+    start = _start(run, root, progress, env_factory)
+    prior = tuple(EnvConfig.model_validate({"id": p} if isinstance(p, str) else p) for p in plan.prior)
+    size = {"tasks": plan.tasks, "samples": plan.samples, "prior": prior, "env_factory": env_factory}
+    base = _measured(root / "start.json", lambda: measure(run, str(start), **size))
+    cells: dict[str, dict[int, Measurement]] = {}
+    spent: dict[str, dict[int, dict[str, float]]] = {}
+    for seed in plan.seeds:
+        for arm in arms:
+            folder = root / arm.label / f"seed-{seed}"
+            progress(f"{arm.label}, seed {seed}")
+            cell = plan.cell(run, arm, seed, str(start), str(folder))
+            measured = folder / "measured.json"
+            if not measured.exists():
+                _train(cell, plan, folder, env_factory, judge_client)
+            checkpoint = folder / "final"
+            result = _measured(measured, lambda c=cell, f=checkpoint: measure(c, str(f), start=str(start), **size))
+            cells.setdefault(arm.label, {})[seed] = result
+            spent.setdefault(arm.label, {})[seed] = _spent(folder)
+    comparison = Comparison(plan=plan, arms=arms, start=base, cells=cells, spent=spent)
+    comparison.write(root)
+    return comparison
+
+
+def _claim(root: Path, run: RunConfig, plan: Plan) -> None:
+    """Refuse a folder in which other tasks, budgets or a different start were compared."""
+    keep = {"out": "", "seed": 0}
+    text = to_toml(load_config({**run.model_dump(), **keep, "objective": {"name": "grpo"}}))
+    fixed = {"tasks": plan.tasks, "samples": plan.samples, "tokens": plan.token_budget, "judge": plan.judge_budget}
+    text += f"# compared with {json.dumps({**fixed, 'prior': list(plan.prior)}, sort_keys=True)}\n"
+    stored = root / "compare.toml"
+    if stored.exists() and stored.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"{root} holds a comparison with other settings; use them again or choose another folder")
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomically(stored, text)
+
+
+def _start(run: RunConfig, root: Path, progress: Progress, env_factory: Any) -> Path:
+    """The policy all cells begin with: the warm start of the run file, or its model as it is."""
+    from ..api import warm_start
+    from ..policy import load_policy
+
+    folder = root / "start"
+    if folder.exists():
+        return folder
+    if run.warmup.steps:
+        progress("warm start")
+        return warm_start(run, folder, env_factory=env_factory)
+    aside = root / ".start.writing"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    load_policy(run.policy.model_copy(update={"lora_rank": 0}), seed=run.seed).save(aside)
+    aside.replace(folder)
+    return folder
+
+
+def _train(cell: RunConfig, plan: Plan, folder: Path, env_factory: Any, judge_client: Any) -> None:
+    """Train a cell to its budget and keep its last weights in ``final``; a started one continues."""
+    from ..api import train
+
+    final = folder / "final"
+    if final.exists():
+        return
+    used = _spent(folder)
+
+    def meter(event: Event) -> None:
+        if event.kind != "step":
+            return
+        used["tokens"] += event.metrics.get("tokens", 0.0)
+        used["judge_calls"] += event.metrics.get("judge_calls", 0.0)
+        for key, limit in (("tokens", plan.token_budget), ("judge_calls", plan.judge_budget)):
+            if limit and used[key] >= limit:
+                raise BudgetReached(f"budget of {limit} {key.replace('_', ' ')} used up")
+
+    resume = (folder / "config.toml").exists()
+    result = train(cell, resume=resume, callbacks=[meter], env_factory=env_factory, judge_client=judge_client)
+    if result.interrupted or result.checkpoint is None:
+        raise KeyboardInterrupt
+    if result.stopped and "budget of" not in result.stopped:
+        raise RuntimeError(f"{folder}: {result.stopped}")
+    aside = folder / ".final.writing"
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(result.checkpoint, aside)
+    aside.replace(final)
+
+
+def _spent(folder: Path) -> dict[str, float]:
+    """Tokens, judge calls and steps a run has used, from its metrics."""
+    used = {"tokens": 0.0, "judge_calls": 0.0, "steps": 0.0, "seconds": 0.0}
+    path = folder / "metrics.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # the line being written when the run was killed
+        if "time/step" in row:
+            used["tokens"] += row.get("tokens") or 0.0
+            used["judge_calls"] += row.get("judge_calls") or 0.0
+            used["seconds"] += row["time/step"]
+            used["steps"] += 1
+    return used
+
+
+def _measured(path: Path, make: Callable[[], Measurement]) -> Measurement:
+    """A measurement from its file, or made and kept there."""
+    if path.exists():
+        return Measurement.model_validate_json(path.read_text(encoding="utf-8"))
+    result = make()
+    write_atomically(path, result.model_dump_json(indent=1))
+    return result
+
+
+__all__ = ["Arm", "Comparison", "compare"]
