@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..judges.calibrate import Calibration, Share
+    from ..judges.client import JudgeClient
 
 CHUNK = 16  # pairs in one request
 
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
         ],
         url: Annotated[str | None, typer.Option(help="Judge server to ask about pairs without verdicts.")] = None,
         judge: Annotated[str | None, typer.Option(help="Judge of that server; its default if not given.")] = None,
+        rubric: Annotated[str | None, typer.Option(help="Rubric to compare by; the judge's own if not given.")] = None,
         token_env: Annotated[str, typer.Option(help="Environment variable with the bearer token.")] = "PALAESTRA_TOKEN",
         plot: Annotated[Path | None, typer.Option(help="Draw the result to this file (png, svg, pdf).")] = None,
         save: Annotated[Path | None, typer.Option(help="Keep the judged pairs in this file (JSON lines).")] = None,
@@ -43,6 +45,7 @@ def register(app: typer.Typer) -> None:
         """
         from ..judges.calibrate import calibrate as measure
         from ..judges.calibrate import read_comparisons
+        from ..judges.client import JudgeClient
 
         lines = pairs.read_text(encoding="utf-8").splitlines()
         rows = read_comparisons(lines)
@@ -57,7 +60,8 @@ def register(app: typer.Typer) -> None:
                 f"{len(missing)} pairs have no verdicts (first: {missing[0]!r}); give --url to ask a judge"
             )
         if missing and url is not None:
-            _ask(url, judge, os.environ.get(token_env), [raw[i] | {"id": i} for i in missing], raw, quiet=as_json)
+            client = JudgeClient(url, token=os.environ.get(token_env), judge=judge)
+            _ask(client, rubric, [raw[i] | {"id": i} for i in missing], raw, quiet=as_json)
             rows = read_comparisons(json.dumps(raw[row.id] | {"id": row.id}) for row in rows)
         if save is not None:
             save.write_text("".join(json.dumps(raw[row.id] | {"id": row.id}) + "\n" for row in rows), encoding="utf-8")
@@ -77,22 +81,17 @@ def register(app: typer.Typer) -> None:
 
 
 def _ask(
-    url: str, judge: str | None, token: str | None, pairs: list[dict[str, Any]], raw: dict[str, Any], quiet: bool
+    client: JudgeClient, rubric: str | None, pairs: list[dict[str, Any]], raw: dict[str, Any], quiet: bool
 ) -> None:
     """Ask the server about pairs in both orders and enter what it says into ``raw``."""
     from rich.console import Console
     from rich.progress import track
 
-    from ..judges.client import JudgeClient
-
-    client = JudgeClient(url, token=token, judge=judge)
     starts = range(0, len(pairs), CHUNK)
     for start in track(starts, "asking", disable=quiet, console=Console(stderr=True)):
-        wire = [
-            {"id": p["id"], "prompt": p.get("prompt", ""), "a": p["a"], "b": p["b"]}
-            for p in pairs[start : start + CHUNK]
-        ]
-        for answer in client.compare_sync(wire, order_policy="both"):
+        chunk = pairs[start : start + CHUNK]
+        wire = [{name: p[name] for name in ("id", "prompt", "a", "b", "reference") if name in p} for p in chunk]
+        for answer in client.compare_sync(wire, rubric=rubric, order_policy="both"):
             orders = [order.model_dump(mode="json") for order in answer.orders]
             raw[answer.id]["orders"] = orders or [{"first": "a", "winner": None, "status": str(answer.status.value)}]
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from palaestra.cli import build_app
 from palaestra.judges.calibrate import LabelledComparison, Look, Share, calibrate, kappa, read_comparisons
+from palaestra.judges.testing import judge_server
 
 
 def row(label, *looks, a="x", b="y", id="p"):
@@ -141,3 +142,22 @@ def test_fit_partition_command(tmp_path):
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pairs"] == 16
     assert json.loads(model.read_text())["format"].startswith("palaestra")
+
+
+def test_asking_a_judge_server(tmp_path):
+    """Pairs without verdicts are put to a real server in both orders, and what it said is kept."""
+    path, saved = tmp_path / "pairs.jsonl", tmp_path / "judged.jsonl"
+    rows = [
+        {"id": f"p{k}", "prompt": "2+2?", "a": "45"[k % 2], "b": "54"[k % 2], "reference": "4", "label": "ab"[k % 2]}
+        for k in range(20)
+    ]
+    path.write_text("\n".join(json.dumps(r) for r in rows))
+    with judge_server() as url:
+        arguments = ["calibrate", str(path), "--url", url, "--rubric", "exact", "--save", str(saved), "--json"]
+        result = CliRunner().invoke(build_app(), arguments)
+    assert result.exit_code == 0, result.output
+    body = json.loads(result.stdout)
+    assert (body["pairs"], body["scored"], body["agreement"]["value"], body["p_first"]["value"]) == (20, 20, 1.0, 0.5)
+    kept = [json.loads(line) for line in saved.read_text().splitlines()]
+    assert [r["id"] for r in kept] == [r["id"] for r in rows]
+    assert all(len(r["orders"]) == 2 for r in kept)
