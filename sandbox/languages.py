@@ -19,6 +19,7 @@ class Language:
         compile: the command that makes ``binary`` first, if any.
         binary: the file it makes.
         procs: processes and threads the runtime needs at least.
+        env: variables it needs.
     """
 
     source: str
@@ -26,12 +27,18 @@ class Language:
     compile: tuple[str, ...] = ()
     binary: str = ""
     procs: int = 1
+    env: tuple[tuple[str, str], ...] = ()
 
 
 LANGUAGES = {
     "bash": Language("main.sh", ("/bin/bash", "--noprofile", "--norc", "main.sh")),
     "c": Language("main.c", ("./main",), ("/usr/bin/gcc", "-O2", "-std=c17", "-o", "main", "main.c", "-lm"), "main"),
-    "javascript": Language("main.js", ("/usr/bin/node", "main.js"), procs=32),
+    "javascript": Language(
+        "main.js",
+        ("/usr/bin/node", "main.js"),
+        procs=32,
+        env=(("OPENSSL_CONF", "/dev/null"),),  # it refuses to start when a configuration exists that it may not read
+    ),
 }
 RESERVING = frozenset({"javascript"})
 """Languages whose runtime reserves address space by the gigabyte, so that only memory in use can be bounded."""
@@ -58,6 +65,7 @@ async def prepare(sandbox: Any, job: Job) -> Job | RunResult:
         raise ValueError(f"Job.lang is {job.lang!r}; choose from python, {', '.join(LANGUAGES)}")
     if job.limits.procs < language.procs:
         job = replace(job, limits=replace(job.limits, procs=language.procs))
+    job = replace(job, env={**dict(language.env), **job.env})
     if not language.compile:
         return replace(job, code=None, argv=language.run, files={**job.files, language.source: job.code})
     built = await compile_once(sandbox, job.lang, job.code)

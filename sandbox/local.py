@@ -29,12 +29,13 @@ class LocalSandbox(ForkServerSandbox):
 
     Args:
         slots: runs at the same time; by default the number of processors.
-        level: ``auto``, ``I`` or ``C``.
+        level: ``auto``, ``I``, ``C``, or ``T`` for code that is trusted: limits only.
         require: properties that must be tested to hold; by default those of level C.
         cgroups: whether to use control groups where possible.
         max_sessions: sessions that may be open at once.
         recycle_after: runs after which a fork server is replaced.
         retry_starved: give a run that hit its wall limit on an overloaded machine a second chance.
+        allow_unconfined: needed for level ``T``.
         self_test: ``cached`` (once per boot, kernel, user and version), ``always``, or ``never`` (nothing is then tested,
             so ``require`` must be empty).
 
@@ -52,10 +53,14 @@ class LocalSandbox(ForkServerSandbox):
     def __init__(
         self, slots: int | None = None, *, level: str = "auto", require: Iterable[str] | None = None,
         cgroups: bool = True, max_sessions: int = 64, recycle_after: int = 2000, retry_starved: bool = True,
-        self_test: str = "cached",
+        self_test: str = "cached", allow_unconfined: bool = False,
     ) -> None:  # fmt: skip
-        if level not in ("auto", "I", "C"):
-            raise ValueError(f"level is {level!r}; choose 'auto', 'I' or 'C'")
+        if level not in ("auto", "I", "C", "T"):
+            raise ValueError(f"level is {level!r}; choose 'auto', 'I', 'C' or 'T'")
+        if level == "T" and not allow_unconfined:
+            raise SandboxUnavailable([], "level 'T' confines nothing; say allow_unconfined=True if the code is trusted")
+        if level == "T" and os.geteuid() == 0:
+            raise SandboxUnavailable([], "level 'T' is refused to root, whose processes no limit holds back")
         if os.uname().sysname != "Linux":
             raise SandboxUnavailable([], "the local backend needs Linux; use DockerSandbox")
         super().__init__(slots or os.cpu_count() or 1, max_sessions, recycle_after, retry_starved)

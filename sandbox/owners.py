@@ -9,6 +9,8 @@ import pwd
 import shutil
 import tempfile
 
+from .types import SandboxError
+
 PREFIX = "palaestra"
 LOCKS = "/run/palaestra-uids"
 UIDS = (64_000, 256)
@@ -61,7 +63,7 @@ class UserId:
     """A user id reserved for one slot by a lock that ends with this process.
 
     Raises:
-        OSError: every id of the range is taken.
+        SandboxError: every id of the range is taken.
     """
 
     def __init__(self) -> None:
@@ -82,12 +84,17 @@ class UserId:
                 continue
             self.uid, self._fd = uid, fd
             return
-        raise OSError(f"no free user id in {first}..{first + count - 1}; set PALAESTRA_SANDBOX_UIDS=first:count")
+        raise SandboxError(f"no free user id in {first}..{first + count - 1}; set PALAESTRA_SANDBOX_UIDS=first:count")
 
     def release(self) -> None:
         """Give the id back."""
         with contextlib.suppress(OSError):
             os.close(self._fd)
+
+
+def _is_zombie(pid: str) -> bool:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rsplit(b")", 1)[1].split()[0] == b"Z"
 
 
 def _in_use(uid: int) -> bool:
@@ -99,6 +106,6 @@ def _in_use(uid: int) -> bool:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
-                if os.stat(f"/proc/{name}").st_uid == uid:
+                if os.stat(f"/proc/{name}").st_uid == uid and not _is_zombie(name):
                     return True
     return False

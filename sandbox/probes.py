@@ -97,27 +97,34 @@ time.sleep(0.2)
 
 BOMB_CHILDREN = r"""
 import os, time
-children = []
+ready, write = os.pipe()
+os.set_blocking(ready, False)
 for _ in range(4):
-    pid = os.fork()
-    if pid == 0:
+    if os.fork() == 0:
         kept = bytearray(b"x") * (48 << 20)
-        time.sleep(2)
+        os.write(write, b"r")
+        time.sleep(60)
         os._exit(0)
-    children.append(pid)
-for pid in children:
-    os.waitpid(pid, 0)
+got, died = 0, 0
+for _ in range(1500):
+    try:
+        got += len(os.read(ready, 4))
+    except BlockingIOError:
+        pass
+    died = died or os.waitpid(-1, os.WNOHANG)[0]
+    if got == 4 or died:
+        break
+    time.sleep(0.01)
 """
 
 BURN_CHILDREN = r"""
 import os, time
-for _ in range(3):
+for _ in range(2):
     if os.fork() == 0:
-        end = time.process_time() + 0.25
-        while time.process_time() < end:
+        while time.process_time() < 0.22:
             pass
         os._exit(0)
-for _ in range(3):
+for _ in range(2):
     os.wait()
 """
 

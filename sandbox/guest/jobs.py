@@ -105,11 +105,12 @@ def _run(zygote: Any, job: dict[str, Any], limits: dict[str, Any], parts: dict[s
         try:
             ended_by = watch.until_end(began + limits["wall_s"])
             wall = time.monotonic() - began
+            starved = zygote.starved_s(tree.pid) if ended_by == "timeout_wall" else 0.0
         finally:
             usage = tree.finish()
         watch.drain()
         result, outputs = _result(zygote, job, limits, watch, usage, ended_by)
-        result["wall_s"] = round(wall, 6)
+        result["wall_s"], result["starved_s"] = round(wall, 6), round(starved, 3)
         outputs |= {
             f"file:{name}": data for name, data in zygote.collect(job["fetch"], limits["file_mb"] << 20).items()
         }

@@ -66,6 +66,7 @@ class Zygote:
             devices=[f"/dev/{name}" for name in view.DEVICES],
             private_view=self.level == "I",
             inner_user=self.level == "I" and not self.root,
+            trusted=self.level == "T",
         )
         sys.path[:] = [path for path in sys.path if path and not path.endswith("/sandbox")] + config["site"]
         for name in (*(PRELUDE if config["warm"] else ()), *config["preload"]):
@@ -197,8 +198,17 @@ class Zygote:
         """Throw the scratch directory away."""
         if self.level == "I":
             view.drop_work()
-        else:
-            remove_tree(self.work)
+        else:  # the guest may have been able to write beside its working directory, too
+            for name in os.listdir(self.scratch):
+                remove_tree(os.path.join(self.scratch, name))
+
+    def starved_s(self, pid: int) -> float:
+        """Seconds a process was ready to run but waited for a processor."""
+        try:
+            with open(os.open(f"{pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)) as file:
+                return int(file.read().split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
 
     def resident_kb(self, pid: int) -> int:
         """Resident memory of one process; 0 when it is gone."""

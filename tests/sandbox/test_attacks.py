@@ -28,6 +28,7 @@ def private_namespaces() -> list[str] | None:
         return None
     root = os.geteuid() == 0
     prefix = ["unshare", *([] if root else ["--user", "--map-current-user"]), "-m", "-p", "-f", "-i", "--mount-proc"]
+    prefix += ["/bin/sh", "-c", '"$@"; exit $?', "sh"]  # a shell as process 1 reaps orphans
     works = subprocess.run([*prefix, "true"], capture_output=True, timeout=60).returncode == 0
     return prefix if works else None
 

@@ -75,7 +75,7 @@ class Host:
         self.at_rest = self.processes()
         self.fds = len(os.listdir("/proc/self/fd"))
         self.groups = self.count_groups()
-        self.mounts = self.read("/proc/self/mountinfo")
+        self.mounts = self.mount_table()
         self.rss = self.resident()
 
     def targets(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Host:
         tree = parents()
         roots = {slot.process.pid for slot in self.slots()}
         per_server: list[int] = []
-        known = {os.getpid(), 1, self.canaries.victim.pid}
+        known = {os.getpid(), os.getppid(), 1, self.canaries.victim.pid}
         for root in roots:
             mine = {root}
             while more := {pid for pid, parent in tree.items() if parent in mine} - mine:
@@ -104,9 +104,10 @@ class Host:
         return {"most": max(per_server, default=0), "strangers": len(strangers)}
 
     @staticmethod
-    def read(path: str) -> str:
-        with open(path) as file:
-            return file.read()
+    def mount_table() -> list[str]:
+        """The mounts, less those of containers that other programs start and stop meanwhile."""
+        with open("/proc/self/mountinfo") as file:
+            return [line for line in file if "docker" not in line and " nsfs " not in line]
 
     @staticmethod
     def count_groups() -> int:
@@ -135,7 +136,7 @@ class Host:
         if honest.stdout != b"328350\n":
             problems.append(f"H1: an honest run gives {honest.verdict} {honest.stdout!r} {honest.reason}")
         problems += [f"H3/H5: canary harmed: {name}" for name in sorted(self.canaries.harm())]
-        if self.read("/proc/self/mountinfo") != self.mounts:
+        if self.mount_table() != self.mounts:
             problems.append("H6: mounts changed")
         if self.resident() > self.rss + 300:
             problems.append(f"H6: host memory grew from {self.rss} to {self.resident()} MiB")
