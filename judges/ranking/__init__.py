@@ -7,6 +7,11 @@ The judge is one async function; it may be an HTTP client, a model in this proce
     Outcome(winner="first" | "second" | "tie")      # a judge that gives a verdict
     Outcome(status="timeout", error="...")          # any failure; never counted as a score or a tie
 
+Which method: ``balanced`` (one parallel round, the default) for a judge with scores and for up to 8 responses;
+``adaptive`` (about six dependent rounds) for a judge that gives verdicts only on more than 8. The five topologies are
+there for comparison and for those who need a bracket; ``estimator="lmm"`` rates their matches better than the bracket
+does. Measured accuracy per call is in docs/benchmarks/ranking.md.
+
 Public functions (all pure apart from the calls to ``ask``):
 
     rank_groups(groups: Sequence[RankGroup], ask: Ask, options: RankOptions | None = None) -> list[RankResult]  (async)

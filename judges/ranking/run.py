@@ -290,7 +290,6 @@ def _stats(
     planned = session.planned_comparisons
     done = sum(totals is not None for _, totals in session.played)
     connected = len(component) == n
-    linear = fit is not None and fit.slope_G is not None
     judged = any(r.outcome.valid for r in records)
     residual = float(fit.residual_G[0]) if fit is not None and judged else None
     if residual is not None and fit is not None and graded(records) and residual > math.sqrt(fit.call_variance):
@@ -317,7 +316,7 @@ def _stats(
         connected=connected,
         estimator=name,
         noise=noise if name in ("lmm", "ls_margin") else None,
-        length_effect=float(fit.slope_G[0]) if linear and fit is not None and fit.slope_G is not None else None,
+        length_effect=float(fit.slope_G[0]) if fit is not None and fit.slope_G is not None else None,
         length_correlation=_length_correlation(session, value_of),
         flags=tuple(flags),
     )
