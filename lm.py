@@ -454,6 +454,8 @@ class OpenAIModel:
                     base_url=self.base_url,
                     max_retries=0,
                     timeout=timeout,
+                    # The SDK's own client tries to close itself on whatever loop runs when it is collected.
+                    http_client=openai.DefaultAsyncHttpxClient(timeout=timeout),
                 )
                 found = _PerLoop(client, self.limiter or FixedLimit(self.concurrency))
                 self._loops[loop] = found

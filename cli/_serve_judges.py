@@ -10,8 +10,13 @@ import typer
 
 def register(serve_app: typer.Typer) -> None:
     """Add ``judges`` to the ``serve`` commands."""
+    register_as(serve_app, "judges")
 
-    @serve_app.command("judges")
+
+def register_as(app: typer.Typer, name: str) -> None:
+    """Add the command under a name of the caller's choice."""
+
+    @app.command(name)
     def judges(
         config: Annotated[
             Path | None, typer.Argument(help="TOML file with [[judge]] tables; see docs/judges.md.")

@@ -54,6 +54,8 @@ class Judge:
     kind = "judge"
     capabilities: tuple[str, ...] = ()
     graded = True
+    paid = False
+    """Whether its verdicts cost calls: then budgets hold, and responses without content are not sent to it."""
 
     def __init__(self, name: str):
         self.name = name

@@ -343,6 +343,17 @@ def code_compiles(text: str, item: Item, settings: Mapping[str, Any]) -> Check:
     return _verdict(bool(code.strip()), "parses" if code.strip() else "no code")
 
 
+@checker("tests_pass", "tests", "seconds")
+def tests_pass(text: str, item: Item, settings: Mapping[str, Any]) -> Check:
+    """Share of tests the last fenced block passes in the sandbox; tests come from the setting or item.metadata."""
+    tests = settings.get("tests", item.metadata.get("tests"))
+    if not isinstance(tests, list) or not tests or not all(isinstance(t, dict) for t in tests):
+        raise ValueError("there are no tests; give the setting 'tests' or item.metadata['tests'], a list of objects")
+    from .sandboxed import tests_pass as run
+
+    return run(text, tests, float(settings.get("seconds", 10.0)))
+
+
 def last_code(text: str) -> str:
     """The last fenced block of a response, else all of it."""
     blocks = re.findall(r"```[\w+-]*\n(.*?)```", text, re.S)

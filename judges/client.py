@@ -75,6 +75,10 @@ class Partition:
     stats: dict[str, Any] = field(default_factory=dict)
     usage: UsageInfo = field(default_factory=UsageInfo)
 
+    def diversity(self) -> dict[str, float | None]:
+        """DARLING's factor by rollout id."""
+        return dict(self.darling)
+
 
 class JudgeClient:
     """Talks to a judge server. Safe to use from several event loops and, through the ``_sync`` twins, from none.
@@ -159,7 +163,7 @@ class JudgeClient:
         body = {"items": rows, "rubric": _plain(rubric), "n_samples": n_samples, "aggregate": aggregate}
         reply = await self._post("score", body, ScoreReply, options)
         found = _by_id(reply.results)
-        return [_scored(row["id"], found.get(row["id"])) for row in rows]
+        return [scored(row["id"], found.get(row["id"])) for row in rows]
 
     async def rank(
         self,
@@ -183,13 +187,25 @@ class JudgeClient:
         groups = [_group(g) for g in _as_list(group)]
         if not groups:
             return []
-        body = {
-            "groups": groups, "rubric": _plain(rubric), "method": method, "estimator": estimator,
-            "order_policy": order_policy, "reward": reward, "degree": degree, "rounds": rounds, "anchor_id": anchor_id,
-        }  # fmt: skip
-        reply = await self._post("rank", body, RankReply, options)
+        reply = await self.ranking(
+            groups, rubric=rubric, method=method, estimator=estimator, order_policy=order_policy, reward=reward,
+            degree=degree, rounds=rounds, anchor_id=anchor_id, **options,
+        )  # fmt: skip
         found = {g.id: _by_id(g.ranking) for g in reply.groups or []}
         return [_ranked(row["id"], found.get(g["id"], {}).get(row["id"])) for g in groups for row in g["responses"]]
+
+    async def ranking(
+        self, group: GroupLike | Sequence[GroupLike], *, rubric: RubricLike = None, method: str = "auto",
+        estimator: str = "auto", order_policy: str | None = None, reward: str = "quantile_z", degree: int | None = None,
+        rounds: int | None = None, anchor_id: str | None = None, **options: Any,
+    ) -> RankReply:  # fmt: skip
+        """The server's whole reply to a ranking, matches and statistics included, in ``groups``."""
+        body = {
+            "groups": [_group(g) for g in _as_list(group)], "rubric": _plain(rubric), "method": method,
+            "estimator": estimator,
+            "order_policy": order_policy, "reward": reward, "degree": degree, "rounds": rounds, "anchor_id": anchor_id,
+        }  # fmt: skip
+        return await self._post("rank", body, RankReply, options)
 
     @overload
     async def partition(self, group: GroupLike, scope: str = ..., **options: Any) -> Partition: ...
@@ -212,7 +228,7 @@ class JudgeClient:
 
         Args:
             scope: ``answer`` (same final result), ``semantic`` (same meaning) or ``strategy`` (same approach).
-            correct: rollout id to whether it is right, for scope ``strategy``; one group only.
+            correct: rollout id to whether it is right, for scope ``strategy``.
             alpha: exponent of the uniqueness weight.
         """
         many = isinstance(group, Sequence)
@@ -224,18 +240,11 @@ class JudgeClient:
             "alpha": alpha,
         }  # fmt: skip
         if correct is not None:
-            if many:
-                raise ValueError("correct: give it with a single group")
-            body |= {"group": groups[0], "correct": [bool(correct[row["id"]]) for row in groups[0]["responses"]]}
-        else:
-            body["groups"] = groups
+            for row in (row for g in groups for row in g["responses"]):
+                row["correct"] = correct.get(row["id"])
+        body["groups"] = groups
         reply = await self._post("partition", body, PartitionReply, options)
         found = {g.id: g for g in reply.groups or []}
-        if reply.groups is None and reply.labels is not None:
-            found[groups[0]["id"]] = GroupPartition(
-                id=groups[0]["id"], labels=reply.labels, clusters=reply.clusters or [], rewards=reply.rewards or {},
-                items=reply.items or [], stats=reply.stats,
-            )  # fmt: skip
         partitions = [_partition(g, found.get(g["id"]), reply.usage) for g in groups]
         return partitions if many else partitions[0]
 
@@ -287,6 +296,10 @@ class JudgeClient:
             return False
 
     # ---- blocking twins
+    def close(self) -> None:
+        """Close the connections that the blocking twins use."""
+        run_sync(self.aclose())
+
     def score_sync(self, items: Any, rubric: RubricLike = None, **options: Any) -> list[RewardResult]:
         """`score` for code without an event loop."""
         return run_sync(self.score(items, rubric, **options))
@@ -294,6 +307,10 @@ class JudgeClient:
     def rank_sync(self, group: Any, **options: Any) -> list[RewardResult]:
         """`rank` for code without an event loop."""
         return run_sync(self.rank(group, **options))
+
+    def ranking_sync(self, group: Any, **options: Any) -> RankReply:
+        """`ranking` for code without an event loop."""
+        return run_sync(self.ranking(group, **options))
 
     def partition_sync(self, group: Any, scope: str = "answer", **options: Any) -> Any:
         """`partition` for code without an event loop."""
@@ -473,7 +490,7 @@ def _lost(rollout_id: str) -> RewardResult:
     )
 
 
-def _scored(rollout_id: str, row: ItemResult | None) -> RewardResult:
+def scored(rollout_id: str, row: ItemResult | None) -> RewardResult:
     if row is None:
         return _lost(rollout_id)
     feedback = tuple(row.feedback) + tuple(

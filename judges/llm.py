@@ -49,6 +49,7 @@ class LLMJudge(Judge):
     """
 
     kind = "llm"
+    paid = True
     capabilities = ("score", "compare", "listwise", "same:answer", "same:semantic", "same:strategy", "cluster", "label")
 
     def __init__(

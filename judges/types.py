@@ -178,6 +178,8 @@ class Response(Wire):
     id: Identifier
     response: Text
     score_hint: float | None = None
+    correct: bool | None = None
+    """Whether it is verified to be right; used by partitions of scope ``strategy``."""
 
 
 class ResponseGroup(Wire):

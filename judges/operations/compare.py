@@ -62,7 +62,7 @@ async def _one_pair(
     texts = {"a": as_text(pair.a), "b": as_text(pair.b)}
     flags = sorted({f"{side}:{flag}" for side, text in texts.items() for flag in suspicion_flags(text)})
     gated = {side: gate(text) for side, text in texts.items()}
-    if judge.kind == "llm" and any(gated.values()):
+    if judge.paid and any(gated.values()):
         # Nothing to ask: a response without content loses to any other, two such are equal.
         winner = "tie" if all(gated.values()) else "b" if gated["a"] else "a"
         return PairResult(
@@ -79,7 +79,7 @@ async def _one_pair(
 
     verdicts = await asyncio.gather(*(ask(first) for first in orders))
     result = combine_orders(pair.id, verdicts)
-    result.flags = flags
+    result.flags = [*flags, *result.flags]
     return result
 
 

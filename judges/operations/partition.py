@@ -33,7 +33,7 @@ async def partition(service: JudgeService, request: PartitionRequest, context: C
     """Partition every group. Scope ``answer`` asks a model only where exact comparison cannot tell."""
     judge = service.judge_for(request)
     groups = request.all_groups
-    options = options_of(request, judge, context.meter.calls_left() if judge.kind == "llm" else None)
+    options = options_of(request, judge, context.meter.calls_left() if judge.paid else None)
     texts = {g.id: {r.id: as_text(r.response) for r in g.responses} for g in groups}
     answers: dict[str, dict[str, str]] = {}
     if request.scope == "answer":
@@ -46,7 +46,7 @@ async def partition(service: JudgeService, request: PartitionRequest, context: C
         if request.scope == "answer":
             first, second = answers[pair.group][pair.first], answers[pair.group][pair.second]
             verdict, certain = await asyncio.to_thread(compare_answers, first, second)
-            if certain or judge.kind != "llm":
+            if certain or not judge.paid:
                 return PairOutcome(p_same=None if verdict is None else float(verdict))
         question = PairQuestion(
             prompt=prompts[pair.group], first=texts[pair.group][pair.first], second=texts[pair.group][pair.second],
@@ -90,7 +90,7 @@ def options_of(request: PartitionRequest, judge: Judge, budget: int | None) -> P
     """
     defaults = PartitionOptions()
     alpha = defaults.alpha if request.alpha is None else request.alpha
-    exact = request.scope == "answer" and judge.kind != "llm"
+    exact = request.scope == "answer" and not judge.paid
     method = "corr_cluster" if request.method == "auto" and exact else request.method  # comparing costs nothing
     try:
         return PartitionOptions(
@@ -108,7 +108,7 @@ def _input(group: ResponseGroup, request: PartitionRequest, contents: dict[str, 
     if request.correct is not None:
         correct = {r.id: flag for r, flag in zip(group.responses, request.correct, strict=True)}
     elif request.scope == "strategy":
-        correct = dict.fromkeys(contents, True)
+        correct = {r.id: r.correct is not False for r in group.responses}
     return PartitionGroup(group.id, list(contents), contents, correct)
 
 
@@ -140,7 +140,7 @@ def _wire(group: ResponseGroup, result: PartitionResult) -> GroupPartition:
 
 def plan_of(judge: Judge, request: PartitionRequest) -> tuple[int, int]:
     """Most calls and rounds of a request."""
-    if request.scope == "answer" and judge.kind != "llm":
+    if request.scope == "answer" and not judge.paid:
         return 0, 0
     options = options_of(request, judge, request.budget.max_calls if request.budget else None)
     plans = [

@@ -52,29 +52,27 @@ def _plan(service: JudgeService, judge: Judge, request: Any) -> tuple[int, int, 
     """Calls, rounds, and mean characters of judged material in a call."""
     if isinstance(request, ScoreRequest):
         rubric = service.rubric_for(request, judge)
-        items = [
-            i for i in request.items if isinstance(i, Item) and not (judge.kind == "llm" and gate(as_text(i.response)))
-        ]
+        items = [i for i in request.items if isinstance(i, Item) and not (judge.paid and gate(as_text(i.response)))]
         calls = len(items) * request.n_samples * judge.calls_per_item(rubric)
         return calls, int(calls > 0), _mean(len(as_text(i.prompt)) + len(as_text(i.response)) for i in items)
     if isinstance(request, CompareRequest):
         comparison_rubric(service, request, judge)
         pairs = [p for p in request.pairs if isinstance(p, Pair)]
-        calls = len(pairs) * (2 if request.order_policy == "both" else 1) if judge.kind == "llm" else 0
+        calls = len(pairs) * (2 if request.order_policy == "both" else 1) if judge.paid else 0
         return calls, int(calls > 0), _mean(len(as_text(p.prompt) + as_text(p.a) + as_text(p.b)) for p in pairs)
     if isinstance(request, VerifyRequest):
         check_grader(request.verifier, service.allow_python)
-        calls = len(request.items) * _model_graders(request.verifier) if judge.kind == "llm" else 0
+        calls = len(request.items) * _model_graders(request.verifier) if judge.paid else 0
         items = [i for i in request.items if isinstance(i, Item)]
         return calls, int(calls > 0), _mean(len(as_text(i.prompt)) + len(as_text(i.response)) for i in items)
     if isinstance(request, RankRequest):
         rubric_or_none = comparison_rubric(service, request, judge)  # type: ignore[arg-type]
         rubric = service.rubric_for(request, judge) if request.method == "pointwise" else rubric_or_none
         calls, rounds = plan_rank(judge, request, rubric)
-        return (calls if judge.kind == "llm" else 0), rounds, _group_characters(request)
+        return (calls if judge.paid else 0), rounds, _group_characters(request)
     if isinstance(request, PartitionRequest):
         calls, rounds = plan_of(judge, request)
-        return (calls if judge.kind == "llm" else 0), rounds, _group_characters(request)
+        return (calls if judge.paid else 0), rounds, _group_characters(request)
     assert isinstance(request, DiversityRequest)
     return 0, 0, 0
 

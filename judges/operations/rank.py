@@ -89,7 +89,7 @@ def options_of(request: RankRequest, budget: int | None, groups: int) -> RankOpt
 async def _by_comparisons(
     judge: Judge, groups: list[ResponseGroup], rubric: Rubric | None, request: RankRequest, context: Context
 ) -> list[GroupRanking]:
-    options = options_of(request, context.meter.calls_left() if judge.kind == "llm" else None, len(groups))
+    options = options_of(request, context.meter.calls_left() if judge.paid else None, len(groups))
     by_id = {group.id: group for group in groups}
     texts = {group.id: {r.id: as_text(r.response) for r in group.responses} for group in groups}
     if request.anchor_id is not None:
@@ -132,7 +132,7 @@ def _wire(result: RankResult) -> GroupRanking:
 
 def _without_gated(judge: Judge, group: ResponseGroup) -> tuple[ResponseGroup | None, dict[str, str]]:
     """The group without responses that are not worth a call, and the reason for each of those."""
-    if judge.kind != "llm":
+    if not judge.paid:
         return group, {}
     gated = {r.id: reason for r in group.responses if (reason := gate(as_text(r.response)))}
     rest = [r for r in group.responses if r.id not in gated]

@@ -121,9 +121,11 @@ async def grade(judge: Judge, grader: Mapping[str, Any], item: Item, context: Co
                 return _failed(item, found.status, found.evidence or "")
             return _scored(item, found.score)
         if kind == "python":
-            from .python_grader import python_grade
+            from ..sandboxed import python_grade
 
-            score, problem = await python_grade(str(grader.get("source", "")), text, item, context)
+            fields = {"reference": item.reference, "prompt": as_text(item.prompt), **item.metadata}
+            source = str(grader.get("source", ""))
+            score, problem = await asyncio.to_thread(python_grade, source, {"output_text": text}, fields)
             if score is None:
                 return _failed(item, RewardStatus.UPSTREAM_ERROR, problem, "python_grader_runtime_error")
             return _scored(item, score)

@@ -223,6 +223,7 @@ def _add_service_routes(app: FastAPI, state: ServerState, jobs: JobStore) -> Non
         authorise(state, request, "score")
         return {"rubrics": [rubric.model_dump() for rubric in state.service.rubrics.values()]}
 
+    @app.get("/health", include_in_schema=False)  # both servers answer both names
     @app.get("/healthz")
     async def healthz() -> Any:
         """The process is alive; nothing else is looked at."""

@@ -32,7 +32,7 @@ class JudgeConfig(Section):
     """One ``[[judge]]``."""
 
     name: str
-    kind: Literal["llm", "programmatic", "local", "classify"] = "llm"
+    kind: Literal["llm", "programmatic", "local", "classify", "pair_model"] = "llm"
     rubric: str | None = None
     """Rubric used when a request names none."""
     strategy: Literal["none", "form"] = "none"
@@ -163,6 +163,10 @@ def _judge(row: JudgeConfig, rubrics: dict[str, Rubric], limiters: dict[str, Ada
         rubric = rubrics[row.rubric]
     if row.kind == "programmatic":
         return ProgrammaticJudge(row.name, rubric, row.strategy)
+    if row.kind == "pair_model":
+        from ..classify import PairModelJudge
+
+        return PairModelJudge(row.name, str(row.model))
     if row.kind == "classify":
         from ..classify import ClassifyJudge
 
