@@ -176,7 +176,7 @@ def _result(session: Session, noise: Noise | None, unsure: bool) -> RankResult:
         value_of = {0: 0.0}
     elif options.places and session.keys is not None:
         name = "topology"
-        placed = {i: key for i, key in enumerate(session.keys) if key is not None}
+        placed = {i: key for i, key in enumerate(session.keys) if key is not None and i in component}
         place_of = {key: float(place) for place, key in enumerate(sorted(set(placed.values())))}
         value_of = {i: place_of[key] for i, key in placed.items()}
     elif fit is not None and len(component) > 1:

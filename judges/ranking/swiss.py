@@ -76,4 +76,4 @@ def pair_up(table: list[int], paired: list[set[int]]) -> list[Pair]:
 
 def standings(points: list[float], opponents: list[set[int]]) -> list[Key | None]:
     """Sort keys (points, Buchholz)."""
-    return [(mine, sum(points[o] for o in opponents[p])) for p, mine in enumerate(points)]
+    return [(round(mine, 9), round(sum(points[o] for o in opponents[p]), 9)) for p, mine in enumerate(points)]

@@ -35,8 +35,12 @@ class Scorebook:
             self.totals[player].append(total)
 
     def mean(self, player: int) -> float:
-        """Mean total of a player, minus infinity before its first scored match."""
-        return sum(self.totals[player]) / len(self.totals[player]) if self.totals[player] else -math.inf
+        """Mean total of a player, minus infinity before its first scored match.
+
+        Rounded, because equal totals summed in another order must stay equal.
+        """
+        totals = self.totals[player]
+        return round(sum(totals) / len(totals), 9) if totals else -math.inf
 
     def finish(self, keys: list[Key | None]) -> list[Key | None]:
         """The keys, with two rules no topology may break: who never met anybody has no place, and advancing through

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palaestra.judges.ranking import Call, Outcome, RankGroup, RankOptions, plan, rank_group, rank_groups_sync
+from palaestra.judges.ranking.topologies import Scorebook
 from palaestra.judges.ranking.types import METHODS, TOPOLOGIES
 
 DESIGNS = ["balanced", "adaptive", "random"]
@@ -186,6 +187,23 @@ def test_who_leaves_a_bracket_through_an_outage_has_no_place(rank, make_judge):
     assert by_id["r02"].reward is None  # met r03 in the final, which nobody scored
     assert by_id["r03"].reward == 1.0
     assert {by_id["r00"].reward, by_id["r01"].reward} == {0.0, 0.5}
+
+
+def test_two_islands_are_not_ranked_against_each_other(rank, make_judge):
+    quality = {i: float(k) for k, i in enumerate(ids_of(5))}
+    bridges = [(a, b) for a in ("r00", "r01") for b in ("r02", "r03", "r04")]
+    for method in ("round_robin", "balanced"):
+        result = rank(quality, make_judge(quality, failing=bridges), method=method, reward="quantile")
+        assert result.rewards == (None, None, 0.0, 0.5, 1.0)
+        assert not result.stats.connected
+
+
+def test_equal_totals_stay_equal_in_floating_point():
+    book = Scorebook(2)
+    for first, second in ((0.1, 0.3), (0.2, 0.2), (0.3, 0.1)):
+        book.add((0, 1), (first, second))
+    assert sum(book.totals[0]) != sum(book.totals[1])  # the two sums differ in the last bit
+    assert book.mean(0) == book.mean(1)
 
 
 def test_half_a_match_is_no_match(rank):
