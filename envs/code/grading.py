@@ -132,7 +132,7 @@ def _own_judge(problem: Problem, run: Any) -> Result:
     return _judged(problem, captured.value)
 
 
-# ---- feedback: attempt, public data and kinds of failure only ---------------------------------------------------------
+# ---- feedback: the attempt, public data and kinds of failure, nothing else -------------------------------------------
 
 
 def report(

@@ -25,7 +25,7 @@ class CodeTest:
 
     Attributes:
         test: what the sandbox runs; its expected output stays on the host.
-        visibility: ``public`` (in the prompt), ``feedback`` (shown when it fails) or ``hidden`` (only the kind of failure).
+        visibility: ``public`` (in the prompt), ``feedback`` (shown on failure) or ``hidden`` (never shown).
         shown_input: how the input is shown to a policy.
         shown_output: how the expected output is shown; never used for hidden tests.
     """
@@ -133,7 +133,7 @@ def from_gold(gold: Mapping[str, Any], prompt: str = "") -> Problem:
         if "assert" in item:
             found.append(check(id, item["assert"], visibility, gold.get("setup", ""), entry))
         elif "args" in item and (item.get("function") or entry):
-            found.append(call(id, item.get("function") or entry, item["args"], item.get("expected"), visibility))
+            found.append(call(id, str(item.get("function") or entry), item["args"], item.get("expected"), visibility))
         elif "input" in item and "output" in item:
             found.append(stdio(id, str(item["input"]), str(item["output"]), visibility))
         else:

@@ -52,7 +52,8 @@ def parenthesis(p: Parser, opening: str) -> Node:
     inner = p.items((")", "]"))
     closing = p.expect(")", "]", "[")
     p.bars, p.head = bars, head
-    items = inner[1] if inner[0] == "list" and "or" not in inner[2] and "and" not in inner[2] else (inner,)
+    listed = inner[0] == "list" and "or" not in inner[2] and "and" not in inner[2]
+    items: tuple[Node, ...] = inner[1] if listed else (inner,)
     if closing == "[":
         closing = ")"
     if len(items) == 1:
@@ -123,7 +124,7 @@ def environment(p: Parser) -> Node:
 
 def group_tokens(p: Parser) -> list[str]:
     p.expect("{")
-    parts = []
+    parts: list[str] = []
     while not p.is_("}"):
         if p.token.kind == "end":
             raise bad("unclosed group")

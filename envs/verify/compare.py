@@ -31,9 +31,10 @@ LIGHT_STEPS = 20_000
 HEAVY_STEPS = 400_000
 
 _KINDS = {
-    "tuple": "tuple", "set": "set", "list": "list", "bracket_list": "tuple", "interval": "interval", "union": "interval",
-    "inter": "interval", "minus": "interval", "matrix": "matrix", "named_set": "set", "empty": "set", "builder": "set",
-    "text": "text", "qty": "quantity", "pct": "percent", "opaque": "expression", "dots": "list", "group": "expression",
+    "tuple": "tuple", "set": "set", "list": "list", "bracket_list": "tuple", "interval": "interval",
+    "union": "interval", "inter": "interval", "minus": "interval", "matrix": "matrix", "named_set": "set",
+    "empty": "set", "builder": "set", "text": "text", "qty": "quantity", "pct": "percent", "opaque": "expression",
+    "dots": "list", "group": "expression",
 }  # fmt: skip
 _DECIMAL_COMMA = re.compile(r"[^\d,.]*\d+,\d+[^\d,.]*")
 

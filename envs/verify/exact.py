@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from .lex import Node
+from .notation import words
 from .verdict import Reason, Unreadable
 
 MAX_BITS = 4096
 # Two 61-bit primes congruent to 1 modulo 4, so that -1 has a square root: `i` is a number there.
 PRIMES = (2305843009213693921, 2305843009213693669)
+
+
+_EXACT_FUNCTIONS = words("abs floor ceil sgn sign Re Im conj max min gcd lcm fact binom")
 
 
 class NotRational(ValueError):
@@ -163,24 +167,8 @@ def exact(node: Node, budget: Budget) -> Fraction:
         return exact(node[1], budget)
     if kind == "pct":
         return exact(node[1], budget) / 100
-    if kind == "fn" and node[1] not in ("det", "logb", "ln", "log"):
-        if node[1] in (
-            "abs",
-            "floor",
-            "ceil",
-            "sgn",
-            "sign",
-            "Re",
-            "Im",
-            "conj",
-            "max",
-            "min",
-            "gcd",
-            "lcm",
-            "fact",
-            "binom",
-        ):
-            return _small(_function(node[1], [exact(argument, budget) for argument in node[2:]]))
+    if kind == "fn" and node[1] in _EXACT_FUNCTIONS:
+        return _small(_function(node[1], [exact(argument, budget) for argument in node[2:]]))
     if kind == "fn" and node[1] == "det":
         return determinant(node[2], budget)
     raise NotRational

@@ -38,7 +38,8 @@ def outside_thoughts(text: str) -> str:
     """Drop ``<think>`` blocks; an opening tag that never closes hides the rest, a stray closing tag what precedes."""
     if "think" not in text and "THINK" not in text and "Think" not in text:
         return text
-    kept, start, depth = [], 0, 0
+    kept: list[str] = []
+    start = depth = 0
     for match in _THINK.finditer(text):
         if match[1]:
             if depth == 0:

@@ -127,7 +127,7 @@ class Values:
         rng = random.Random(self.seed)
         try:
             for prime in PRIMES:
-                pairs = []
+                pairs: list[tuple[int, int, int, int]] = []
                 for _ in range(8):
                     point = self._field_point(rng, names, prime)
                     pi, e = pairs[0][2:] if pairs else (point[" pi"], point[" e"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cmp_to_key
+from itertools import pairwise
 from typing import Any
 
 from .cursor import number_of
@@ -82,7 +83,7 @@ class Regions:
             value = self.values.value(node, 50)
         except (Undefined, NotRational):
             raise NoRegion("an end without a value") from None
-        if not hasattr(value, "real") or getattr(value, "imag", 0):
+        if not hasattr(value, "real") or getattr(value, "imag", None):
             raise NoRegion("a complex end")
         return End(node, value)
 
@@ -210,9 +211,10 @@ class Regions:
     def joined(self, node: Node) -> Region:
         """Conditions joined by "or" (union), "and" (intersection) or commas (the one that is not empty)."""
         items, seps = node[1], node[2]
-        if not all(item[0] == "rel" and any(op != "=" for op in item[1]) for item in items):
-            if not (seps and all(item[0] in ("interval", "union", "rel") for item in items) and "or" in seps):
-                raise NoRegion("a list of values")
+        conditions = all(item[0] == "rel" and any(op != "=" for op in item[1]) for item in items)
+        alternatives = "or" in seps and all(item[0] in ("interval", "union", "rel") for item in items)
+        if not conditions and not alternatives:
+            raise NoRegion("a list of values")
         parts = [self.region(item) for item in items]
         names = {part.variable for part in parts if part.variable}
         if len(names) > 1:
@@ -354,7 +356,7 @@ class Regions:
         pieces: list[Piece] = []
         bounds = [LOW, *ends, HIGH]
         strict = {"<": -1, "<=": -1, ">": 1, ">=": 1}
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in pairwise(bounds):
             sign = self.sign_between(coefficients, low, high)
             if op == "!=" or sign == strict.get(op):
                 pieces.append(Piece(low, False, high, False))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def name_ahead(p: Parser) -> str | None:
     """A name that is no expression, directly before ``=``, ``<`` or ``in``: ``f(x)``, ``Area``, ``\\angle ABC``."""
-    at, parts = p.at, []
+    at = p.at
+    parts: list[str] = []
     tokens = p.tokens
     if (
         at < len(tokens)
@@ -69,7 +70,7 @@ def name_ahead(p: Parser) -> str | None:
 
 
 def name_of(node: Node, tokens: Sequence[Token]) -> str | None:
-    """The name a side of a relation is, if it is only a name: ``x``, ``a_1``, ``AB``, ``|AB|``, ``(x, y)``, ``dy/dx``."""
+    """The name of a side that is only a name: ``x``, ``a_1``, ``AB``, ``|AB|``, ``(x, y)``, ``dy/dx``."""
     if node[0] == "sym":
         return str(node[1])
     if node[0] == "const" and node[1] == "i":

@@ -382,7 +382,8 @@ class Parser(Cursor):
 
     def raw_argument(self) -> str:
         if self.accept("{"):
-            parts, depth = [], 1
+            parts: list[str] = []
+            depth = 1
             while True:
                 token = self.token
                 if token.kind == "end":

@@ -82,12 +82,11 @@ def as_matrix(node: Node) -> Node | None:
                 return mapped(inner, lambda cell, factor=factor: ("mul", factor, cell))  # type: ignore[misc]
     if kind == "div" and (inner := as_matrix(node[1])) is not None and not contains(node[2], "matrix"):
         return mapped(inner, lambda cell: ("div", cell, node[2]))
-    if kind == "add" and (a := as_matrix(node[1])) is not None and (b := as_matrix(node[2])) is not None:
-        if [len(r) for r in a[1]] == [len(r) for r in b[1]]:
-            return (
-                "matrix",
-                tuple(tuple(("add", x, y) for x, y in zip(r, s, strict=True)) for r, s in zip(a[1], b[1], strict=True)),
-            )
+    if kind == "add":
+        a, b = as_matrix(node[1]), as_matrix(node[2])
+        if a is not None and b is not None and [len(row) for row in a[1]] == [len(row) for row in b[1]]:
+            pairs = zip(a[1], b[1], strict=True)
+            return ("matrix", tuple(tuple(("add", x, y) for x, y in zip(r, s, strict=True)) for r, s in pairs))
     return None
 
 

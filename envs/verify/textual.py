@@ -20,8 +20,10 @@ _GOLD_OPTION = re.compile(r"\(([A-J])\).*|([A-J])[.)](?:\s.*)?|([A-J])", re.DOTA
 _OPTIONS = re.compile(r"\(?[A-J]\)?(?:\s*(?:,|;|and|&|\s)\s*\(?[A-J]\)?)+|[A-J]{2,6}")
 _BASE = re.compile(r"\(?([0-9A-Za-z]+(?:\.[0-9A-Za-z]+)?)\)?_\{?\(?([0-9]{1,2}|[a-z]+)\)?\}?")
 _NUMERAL = re.compile(r"\(?([0-9A-Fa-f]+)\)?")
-_BASE_WORDS = {word: n for n, word in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], 2)} | {
-    "binary": 2, "octal": 8, "decimal": 10, "hex": 16, "hexadecimal": 16, "sixteen": 16}  # fmt: skip
+_BASE_WORDS = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
+    "twelve": 12, "sixteen": 16, "binary": 2, "octal": 8, "decimal": 10, "hex": 16, "hexadecimal": 16,
+}  # fmt: skip
 _RATIO = re.compile(r"[\d.]+(?:\s*:\s*[\d.]+)+(?:\s*(?:am|pm|a\.m\.?|p\.m\.?))?", re.IGNORECASE)
 _ALIASES = {
     "nosolution": "\\emptyset", "nosolutions": "\\emptyset", "thereisnosolution": "\\emptyset",
@@ -65,7 +67,7 @@ def is_wordy(text: str) -> bool:
 
 
 def gold_options(gold: str) -> frozenset[str] | None:
-    r"""The letters of a multiple-choice gold such as ``B``, ``\textbf{(B)}\ 12`` or ``A, C``; None if it is no choice."""
+    r"""The letters of a multiple-choice gold such as ``B`` or ``\textbf{(B)}\ 12``; None if it is no choice."""
     text = _OPTION_LEAD.sub("", strip_markup(gold))
     if match := _GOLD_OPTION.fullmatch(text):
         return frozenset(match[1] or match[2] or match[3])

@@ -166,7 +166,7 @@ def test_a_reply_without_code_is_a_format_error():
     [
         "import os\ndef add(a, b):\n    os._exit(0)",
         "import sys\nsys.exit(0)",
-        "class E(int):\n    def __eq__(self, o):\n        return True\n    __hash__ = None\ndef add(a, b):\n    return E(0)",
+        "class E(int):\n    def __eq__(self, o):\n        return True\ndef add(a, b):\n    return E(0)",
         "def add(a, b):\n    raise SystemExit(0)",
         "print('OK')",
     ],
@@ -234,7 +234,8 @@ def test_extracting_code(reply, language, code):
         ("50000000000000001", "5e16", False), ("0.1", "0.10", True), ("0.30000000000000004", "0.3", False),
         ("1 2", "1  2", True), ("1 2", "1\n2", False), ("1\n2", "1 2", False), ("a\nb", "b\na", False), ("", "", True),
         ("", "0", False), ("nan", "nan", True), ("nan", "NaN", False), ("inf", "inf", True), ("True", "1", False),
-        ("YES", "yes", False), ("1,000", "1000", False), ("-0", "0", True), ("0x10", "16", False), ("1\r\n2", "1\n2", True),
+        ("YES", "yes", False), ("1,000", "1000", False), ("-0", "0", True), ("0x10", "16", False),
+        ("1\r\n2", "1\n2", True),
         ("1_000", "1000", False), ("+5", "5", True), ("1e999999999", "1", False), ("٣", "3", False),
     ],
 )  # fmt: skip
@@ -264,7 +265,10 @@ def test_apps_wraps_values_in_lists_of_one():
 
 SUM = "a, b = map(int, input().split())\nprint(a + b)"
 ROWS = {
-    "apps_stdin": ({"question": "Add.", "input_output": json.dumps({"inputs": ["1 2\n", "3 4\n"], "outputs": ["3\n", "7\n"]})}, SUM),
+    "apps_stdin": (
+        {"question": "Add.", "input_output": '{"inputs": ["1 2\\n", "3 4\\n"], "outputs": ["3\\n", "7\\n"]}'},
+        SUM,
+    ),
     "apps_call": (
         {"question": "Add.", "input_output": {"fn_name": "add", "inputs": [[1, 2], [3, 4]], "outputs": [[3], 7]}},
         "def add(a, b):\n    return a + b",
@@ -294,7 +298,7 @@ ROWS = {
         "def half(x):\n    return floor(x / 2)",
     ),
     "mbpp": (
-        {"text": "Write a function to add.", "test_list": ["assert add(1, 2) == 3", "assert add(0, 0) == 0"], "test_setup_code": ""},
+        {"text": "Write a function to add.", "test_list": ["assert add(1, 2) == 3", "assert add(0, 0) == 0"]},
         "def add(a, b):\n    return a + b",
     ),
 }  # fmt: skip

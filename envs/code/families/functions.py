@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,8 @@ LIST_STEPS = (
     Step("multiply every element by {n}", "[v * {n} for v in x]", lambda x, n: [v * n for v in x], 2, 5),
     Step("reverse the list", "x[::-1]", lambda x, n: x[::-1]),
     Step("sort the list in ascending order", "sorted(x)", lambda x, n: sorted(x)),
-    Step("keep the elements greater than {n}", "[v for v in x if v > {n}]", lambda x, n: [v for v in x if v > n], -5, 5),
+    Step("keep the elements greater than {n}", "[v for v in x if v > {n}]",
+         lambda x, n: [v for v in x if v > n], -5, 5),
     Step("drop the first {n} elements", "x[{n}:]", lambda x, n: x[n:], 1, 2),
     Step("keep every second element, the first one included", "x[::2]", lambda x, n: x[::2]),
     Step("replace every element by its remainder modulo {n} (never negative)", "[v % {n} for v in x]",
@@ -39,7 +41,7 @@ LIST_STEPS = (
          lambda x, n: x[n % len(x) :] + x[: n % len(x)] if x else x, 1, 4),
     Step("keep the first occurrence of each value", "list(dict.fromkeys(x))", lambda x, n: list(dict.fromkeys(x))),
     Step("replace the list by the differences of neighbours (next minus this)", "[b - a for a, b in zip(x, x[1:])]",
-         lambda x, n: [b - a for a, b in zip(x, x[1:], strict=False)]),
+         lambda x, n: [b - a for a, b in pairwise(x)]),
 )  # fmt: skip
 TEXT_STEPS = (
     Step("reverse the text", "x[::-1]", lambda x, n: x[::-1]),
@@ -62,7 +64,8 @@ NUMBER_STEPS = (
          lambda x, n: sum(int(c) for c in str(abs(x)))),
     Step("take the remainder modulo {n} (never negative)", "x % {n}", lambda x, n: x % n, 7, 97),
     Step("square it", "x * x", lambda x, n: x * x),
-    Step("reverse its decimal digits, ignoring the sign", "int(str(abs(x))[::-1])", lambda x, n: int(str(abs(x))[::-1])),
+    Step("reverse its decimal digits, ignoring the sign", "int(str(abs(x))[::-1])",
+         lambda x, n: int(str(abs(x))[::-1])),
     Step("take the bitwise exclusive or with {n}", "x ^ {n}", lambda x, n: x ^ n, 3, 255),
     Step("halve it if it is even, else multiply it by 3 and add 1", "x // 2 if x % 2 == 0 else 3 * x + 1",
          lambda x, n: x // 2 if x % 2 == 0 else 3 * x + 1),
@@ -115,7 +118,8 @@ def function(rng: np.random.Generator, level: int) -> Problem:
         if inputs is not None:
             break
     listed = "\n".join(f"{i}. {step.words.replace('{n}', str(n))}" for i, (step, n) in enumerate(chain, 1))
-    statement = f"Write a Python function `solve(x)`. It takes {kind} and does, in this order:\n{listed}\nIt returns the result."
+    task = f"Write a Python function `solve(x)`. It takes {kind} and does, in this order:"
+    statement = f"{task}\n{listed}\nIt returns the result."
     tests = tuple(
         call(str(i + 1), "solve", [value], run_chain(chain, value), visibility(i)) for i, value in enumerate(inputs)
     )

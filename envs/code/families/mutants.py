@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .common import choice, numbers, reply, source, spin, visibility, whole
 
 Run = Callable[[list[int], int], Any]
 MAX_CASES = 30
+_CASE = "Each case is [xs, k, expected]: integers up to 1000, at most 50 of them, k from 1 to 50."
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Program:
 
 def _runs(x: list[int], better: Callable[[int, int], bool], start: int = 1) -> int:
     best = length = start
-    for a, b in zip(x, x[1:], strict=False):
+    for a, b in pairwise(x):
         length = length + 1 if better(a, b) else start
         best = max(best, length)
     return best if x else 0
@@ -84,7 +86,7 @@ PROGRAMS = (
         ),
     ),
     Program(
-        "the length of the longest stretch of neighbours in xs that strictly increase (0 for an empty list); k is not used",
+        "the length of the longest strictly increasing stretch in xs (0 for an empty list; k has no effect)",
         source("""
             def solve(xs, k):
                 if not xs:
@@ -168,7 +170,7 @@ PROGRAMS = (
 
 def _last_run(x: list[int]) -> int:
     length = 1
-    for a, b in zip(x, x[1:], strict=False):
+    for a, b in pairwise(x):
         length = length + 1 if a < b else 1
     return length if x else 0
 
@@ -225,7 +227,8 @@ def test_writing(rng: np.random.Generator, level: int) -> Problem:
     weak = [[[], 1, program.run([], 1)]]
     written = f"def cases():\n    return {good!r}\n"
     statement = (
-        f"A function `solve(xs, k)` takes a list of integers and an integer k of at least 1 and returns {program.words}.\n"
+        "A function `solve(xs, k)` takes a list of integers and an integer k of at least 1 and returns "
+        f"{program.words}.\n"
         "Write test cases for it: a Python function `cases()` that returns a list of at most "
         f"{MAX_CASES} cases `[xs, k, expected]`. They are tried on several faulty versions."
     )

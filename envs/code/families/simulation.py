@@ -77,8 +77,9 @@ def _queue(rng: np.random.Generator, level: int) -> tuple[str, str, str, Callabl
     size = whole(rng, 2, 3 + level)
     statement = (
         "Read the number n and then n commands, one a line. A waiting room has "
-        f"{size} seats. `come NAME` seats a person, or prints `full NAME` if no seat is free; `call` prints and removes the "
-        "person who has waited longest, or prints `nobody`; `leave NAME` removes a person who is there, silently.\n"
+        f"{size} seats. `come NAME` seats a person, or prints `full NAME` if no seat is free; `call` prints and "
+        "removes the person who has waited longest, or prints `nobody`; `leave NAME` removes a person who is there, "
+        "silently.\n"
         "At the end print the number of people still waiting."
     )
     code = source(f"""
@@ -130,10 +131,11 @@ def _queue(rng: np.random.Generator, level: int) -> tuple[str, str, str, Callabl
 def _robot(rng: np.random.Generator, level: int) -> tuple[str, str, str, Callable[..., str], Callable[[str], str]]:
     turn = choice(rng, ("right", "left"))
     statement = (
-        "The first line holds the height h and the width w of a grid, the next h lines the grid (`#` is a wall, `.` is "
-        "free), the last line the number of steps. A robot starts in the upper left cell, which is free, and faces right. "
-        f"In each step it moves one cell forward if that cell is inside the grid and free; otherwise it turns {turn} by 90 "
-        "degrees and stays. Print the row and column where it ends (from 0) and the number of different cells it has stood on."
+        "The first line holds the height h and the width w of a grid, the next h lines the grid (`#` is a wall, `.` "
+        "is free), the last line the number of steps. A robot starts in the upper left cell, which is free, and faces "
+        "right. In each step it moves one cell forward if that cell is inside the grid and free; otherwise it turns "
+        f"{turn} by 90 degrees and stays. Print the row and column where it ends (from 0) and the number of different "
+        "cells it has stood on."
     )
     sign = 1 if turn == "right" else -1
     code = source(f"""

@@ -16,6 +16,7 @@ SCHEMA = (
     "CREATE TABLE hotel(id INTEGER, city INTEGER, name TEXT, stars INTEGER, price INTEGER);"
     "CREATE TABLE leg(id INTEGER, origin INTEGER, target INTEGER, mode TEXT, minutes INTEGER, price INTEGER);"
 )
+_HOTELS_OF_CITIES = "FROM city c LEFT JOIN hotel h ON h.city = c.id"
 MODES = ("train", "bus", "flight")
 _WRAPPER = source("""
     import sqlite3
@@ -39,9 +40,15 @@ def prepare(query: str) -> str:
 
 def tables(rng: np.random.Generator, size: int) -> dict[str, list[list[Any]]]:
     """Rows of a small world."""
-    cities = [[i, letters(rng, 5).title(), whole(rng, 10, 900) * 1000] for i in range(1, 4 + size)]
+    cities: list[list[Any]] = [[i, letters(rng, 5).title(), whole(rng, 10, 900) * 1000] for i in range(1, 4 + size)]
     hotels = [
-        [i, choice(rng, cities)[0], letters(rng, 6).title(), whole(rng, 1, 5), whole(rng, 30, 300)]
+        [
+            i,
+            int(cities[whole(rng, 0, len(cities) - 1)][0]),
+            letters(rng, 6).title(),
+            whole(rng, 1, 5),
+            whole(rng, 30, 300),
+        ]
         for i in range(1, 8 + 2 * size)
     ]
     legs = []
@@ -81,8 +88,8 @@ def _question(rng: np.random.Generator, level: int) -> tuple[str, str, str]:
     middle = (
         (
             "each city's name and its number of hotels (cities without hotels included), by name",
-            "SELECT c.name, count(h.id) FROM city c LEFT JOIN hotel h ON h.city = c.id GROUP BY c.id ORDER BY c.name, c.id",
-            "SELECT c.name, count(*) FROM city c LEFT JOIN hotel h ON h.city = c.id GROUP BY c.id ORDER BY c.name DESC, c.id",
+            f"SELECT c.name, count(h.id) {_HOTELS_OF_CITIES} GROUP BY c.id ORDER BY c.name, c.id",
+            f"SELECT c.name, count(*) {_HOTELS_OF_CITIES} GROUP BY c.id ORDER BY c.name DESC, c.id",
         ),
         (
             f"the names of origin and target and the price of all legs by {mode}, dearest first, then by leg id",
@@ -94,15 +101,15 @@ def _question(rng: np.random.Generator, level: int) -> tuple[str, str, str]:
     )
     hard = (
         (
-            "each mode with its average price, rounded down to a whole number, for modes with at least 2 legs, by mode",
+            "each mode with its average price, rounded down, for modes with at least 2 legs, by mode",
             "SELECT mode, sum(price) / count(*) FROM leg GROUP BY mode HAVING count(*) >= 2 ORDER BY mode",
             "SELECT mode, max(price) FROM leg GROUP BY mode HAVING count(*) >= 2 ORDER BY mode",
         ),
         (
-            "for each city with a hotel, its name and the price of its cheapest hotel with the most stars there, by name",
+            "for each city with a hotel, its name and the lowest price among its hotels with the most stars, by name",
             "SELECT c.name, min(h.price) FROM city c JOIN hotel h ON h.city = c.id WHERE h.stars = "
             "(SELECT max(stars) FROM hotel WHERE city = c.id) GROUP BY c.id ORDER BY c.name, c.id",
-            "SELECT c.name, max(h.price) + 1 FROM city c JOIN hotel h ON h.city = c.id GROUP BY c.id ORDER BY c.name, c.id",
+            "SELECT c.name, max(h.price) + 1 FROM city c JOIN hotel h ON h.city = c.id GROUP BY c.id ORDER BY c.name",
         ),
     )
     return choice(rng, (easy, middle, hard)[level - 1])

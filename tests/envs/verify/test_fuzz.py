@@ -10,16 +10,13 @@ from hypothesis import strategies as st
 from palaestra.envs.verify import Reason, equal, verify
 from palaestra.envs.verify.compare import NeedsWorker, compare_texts
 
-# ruff: noqa: SIM905
-PIECES = (
-    (
-        r"\frac \sqrt \sin \cos \ln \log \pi \infty \pm \mp \le \ge \ne \in \cup \setminus \mathbb{R} \text{cm} \text{or} "
-        r"\left( \right) \left[ \right] \{ \} \begin{pmatrix} \end{pmatrix} \\ & \overline \binom \sum \int \lfloor \rfloor "
-        r"\circ \% \$ \cdot \times \div \emptyset \langle \rangle \ldots \boxed \angle \begin{cases} \end{cases} \mid"
-    ).split()
-    + list("0123456789+-*/^_(){}[]|!'=<>,;:.xyzabie%$&~\" ")
-    + ["10", "3.14", "1,000", "0.\\overline{3}", "**", "and"]
-)
+COMMANDS = r"""
+\frac \sqrt \sin \cos \ln \log \pi \infty \pm \mp \le \ge \ne \in \cup \setminus \mathbb{R} \text{cm} \text{or} \left(
+\right) \left[ \right] \{ \} \begin{pmatrix} \end{pmatrix} \\ & \overline \binom \sum \int \lfloor \rfloor \circ \% \$
+\cdot \times \div \emptyset \langle \rangle \ldots \boxed \angle \begin{cases} \end{cases} \mid 10 3.14 1,000 ** and
+0.\overline{3}
+"""
+PIECES = COMMANDS.split() + list("0123456789+-*/^_(){}[]|!'=<>,;:.xyzabie%$&~\" ")
 
 
 def soup(rng):
