@@ -38,6 +38,22 @@ class Verdicts:
     seconds: float = 0.0
     calls: int = 0
 
+    def joined(self, other: Verdicts) -> Verdicts:
+        """These judgements and those on further groups."""
+
+        def both(a: dict[str, Any] | None, b: dict[str, Any] | None) -> dict[str, Any] | None:
+            return None if a is None and b is None else {**(a or {}), **(b or {})}
+
+        return Verdicts(
+            clusters=both(self.clusters, other.clusters),
+            ranks=both(self.ranks, other.ranks),
+            diversity=both(self.diversity, other.diversity),
+            rewards=both(self.rewards, other.rewards),
+            failed_groups=self.failed_groups | other.failed_groups,
+            seconds=self.seconds + other.seconds,
+            calls=self.calls + other.calls,
+        )
+
 
 class Judging:
     """Asks for what an objective needs.

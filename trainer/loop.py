@@ -23,12 +23,15 @@ from .engines.sampling import seed_of
 from .evaluate import EvalReport, Evaluator
 from .events import Callback, Event, RunResult
 from .interrupts import Interrupted, Interrupts
-from .judging import JudgeFailed, Judging
+from .judging import JudgeFailed, Judging, Verdicts
 from .learner import Learner, Unstable
 from .lora import is_adapted
 from .objectives import registry
+from .objectives.checks import loop_features
+from .objectives.types import Objective, RolloutBatch
 from .policy import Policy, load_policy
 from .rollout import Play, RolloutWorker
+from .rows import Row
 from .runfolder import RunFolder
 from .tasks import TaskSource
 from .warmup import warm_up
@@ -59,6 +62,7 @@ class Trainer:
         self.folder = folder
         self.callbacks = tuple(callbacks)
         self.objective = registry.get(config.objective.name, config.objective.params)
+        refuse_unsupported(self.objective)
         self.judging = Judging(config.judge, self.objective, judge_client)
         self.source = TaskSource(config.env, factory)
         self.interrupts = Interrupts()
@@ -198,12 +202,16 @@ class Trainer:
         """One step: sample, judge, decide, optimise, hand the engine its new weights."""
         clock = time.perf_counter()
         with self.interrupts.safe():  # nothing of the run's state changes before the optimiser moves
-            plays, cursor, sampling = self._collect()
+            plays, cursor, sampling = self._collect(self.cursor)
             sampled = time.perf_counter()
             verdicts = self.judging.judge(plays)
-            batch, samples = gather(plays, verdicts, self.config.rollout.max_new_tokens)
-            memory = json.loads(json.dumps(self.memory))
-            rows, decided = decide(self.objective, batch, samples, memory, self.chat.first_of)
+            batch, rows, decided, memory = self._decide(plays, verdicts)
+            rounds = 1
+            while self._wants_more(rows, rounds):
+                more, cursor, seconds = self._collect(cursor, rounds)
+                plays, sampling, rounds = [*plays, *more], sampling + seconds, rounds + 1
+                verdicts = verdicts.joined(self.judging.judge(more))
+                batch, rows, decided, memory = self._decide(plays, verdicts)
         judged = time.perf_counter()
         learned = self.learner.train(rows, self.step, seed_of(self.config.seed, 2, self.step)) if rows else {}
         trained = time.perf_counter()
@@ -218,6 +226,7 @@ class Trainer:
             **described,
             **decided,
             **learned,
+            "sampling_rounds": float(rounds),
             "judge_calls": float(verdicts.calls),
             "judge_failed_groups": float(len(verdicts.failed_groups)),
             "version": float(self.engine.version),
@@ -237,15 +246,36 @@ class Trainer:
         self._emit("step", metrics)
         return metrics
 
-    def _collect(self) -> tuple[list[Play], int, float]:
+    def _collect(self, cursor: int, again: int = 0) -> tuple[list[Play], int, float]:
         rollout = self.config.rollout
-        refs, cursor = self.source.take("train", rollout.prompts_per_step, self.cursor)
+        refs, cursor = self.source.take("train", rollout.prompts_per_step, cursor)
         params = SamplingParams(
             max_new_tokens=rollout.max_new_tokens, temperature=rollout.temperature, stop_ids=self.policy.end_ids
         )
         batcher = Batcher(self.engine, params)
-        plays = self.worker.play(refs, rollout.group_size, batcher, self.step, name=f"s{self.step + 1}")
+        stamp = seed_of(self.step, again) if again else self.step
+        name = f"s{self.step + 1}" + (f"r{again}" if again else "")
+        plays = self.worker.play(refs, rollout.group_size, batcher, stamp, name=name)
         return plays, cursor, batcher.sampling_seconds
+
+    def _decide(self, plays: list[Play], verdicts: Verdicts) -> tuple[RolloutBatch, list[Row], dict[str, float], Any]:
+        batch, samples = gather(plays, verdicts, self.config.rollout.max_new_tokens)
+        memory = json.loads(json.dumps(self.memory))
+        rows, decided = decide(self.objective, batch, samples, memory, self.chat.first_of)
+        return batch, rows, decided, memory
+
+    def _wants_more(self, rows: list[Row], rounds: int) -> bool:
+        """Whether filters left fewer groups than a step wants, and the objective may sample again."""
+        refill = self.objective.refill
+        if refill is None or len({row.group for row in rows}) >= self.config.rollout.prompts_per_step:
+            return False
+        if not refill.max_batches or rounds < refill.max_batches:
+            return True
+        if refill.then == "raise":
+            raise Unstable(
+                f"{rounds} batches of rollouts left too few groups to train on; tasks are too easy or too hard"
+            )
+        return False
 
     def evaluate(self) -> EvalReport:
         """Evaluate on held-out tasks and record it."""
@@ -336,11 +366,32 @@ def train_run(
             folder.close()
 
 
+NOT_YET = frozenset(
+    {"rehearsal", "direct", "initial sampling", "needs answer_probs", "needs batch_entropy", "needs batch_reference"}
+)
+"""What objectives may ask for and this loop does not do; see `objectives.checks.loop_features`."""
+
+
+def refuse_unsupported(objective: Objective) -> None:
+    """Refuse an objective of which this loop would leave a part out.
+
+    Raises:
+        ConfigError: naming the part.
+    """
+    missing = sorted(loop_features(objective) & NOT_YET)
+    if missing:
+        raise ConfigError(
+            f"objective {objective.name!r} asks the training loop for {', '.join(missing)}, which it does not do; "
+            "choose another objective or other parameters (`palaestra objectives` lists both)"
+        )
+
+
 def check_run(config: RunConfig, factory: Callable[[], Any] | None = None) -> list[str]:
     """What cannot work about a run, found without training: objective, judge, environment, model."""
     problems: list[str] = []
     try:
         objective = registry.get(config.objective.name, config.objective.params)
+        refuse_unsupported(objective)
         Judging(config.judge, objective)
         facts = {
             "group_size": config.rollout.group_size,

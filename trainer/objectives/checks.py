@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .registry import method, parameters
-from .types import Method, Problem
+from .types import Method, Objective, Problem
 
 
 def check(name: str, params: Mapping[str, Any], run_facts: Mapping[str, Any]) -> list[Problem]:
@@ -28,6 +28,23 @@ def check(name: str, params: Mapping[str, Any], run_facts: Mapping[str, Any]) ->
     values = parameters(name, params)
     own = [] if row.problems is None else list(row.problems(values, run_facts))
     return [*_groups(row, values, run_facts), *_judges(row, values, run_facts), *_engine(row, values, run_facts), *own]
+
+
+def loop_features(objective: Objective) -> frozenset[str]:
+    """What an objective asks of the training loop beyond sampling, judging, advantages and losses.
+
+    A loop that lacks one of them must refuse the objective: leaving it out would train another method.
+    """
+    present = {
+        "rehearsal": objective.rehearsal is not None,
+        "refill": objective.refill is not None,
+        "direct": objective.direct is not None,
+        "relabel": objective.relabel is not None,
+        "initial sampling": objective.sampling == "initial",
+        "teacher": objective.teacher is not None,
+        **{f"needs {need}": True for need in objective.needs},
+    }
+    return frozenset(name for name, used in present.items() if used)
 
 
 def _groups(row: Method, values: Any, facts: Mapping[str, Any]) -> list[Problem]:
