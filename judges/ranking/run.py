@@ -252,7 +252,8 @@ def _failure_status(session: Session) -> list[str]:
         status = r.outcome.status if r.outcome.status != "ok" or r.outcome.valid else "parse_error"
         statuses[r.first].add(status)
         statuses[r.second].add(status)
-    return [next(iter(s)) if len(s) == 1 and s != {"ok"} else "unscored" for s in statuses]
+    unasked = "budget_exhausted" if session.cut_by_budget else "unscored"
+    return [unasked if not s else next(iter(s)) if len(s) == 1 and s != {"ok"} else "unscored" for s in statuses]
 
 
 def _match(session: Session, record: Record) -> MatchRecord:
@@ -298,7 +299,7 @@ def _stats(
         flags.append("cyclic")
     if not connected:
         flags.append("disconnected")
-    if any(r.outcome.status == "budget_exhausted" for r in records):
+    if session.cut_by_budget:
         flags.append("budget_exhausted")
     failed = sum(not r.outcome.valid and r.outcome.status != "budget_exhausted" for r in records)
     per_pair = 2 if session.options.both_orders else 1

@@ -105,6 +105,16 @@ class Session:
             return n // 2 * (min(o.rounds, n - 1) if o.rounds is not None else default_rounds(n))
         return self._pair_budget()
 
+    @property
+    def cut_by_budget(self) -> bool:
+        """True when ``max_calls`` kept the method from asking all it would have asked."""
+        limit = self.options.max_calls
+        if limit is None or len(self.items) < 2:
+            return False
+        if self.options.method in TOPOLOGIES:
+            return any(r.outcome.status == "budget_exhausted" for r in self.records)
+        return self._pair_budget() < self._unlimited_pairs()
+
     def next_calls(self) -> list[Call]:
         """The next parallel round; empty when the group is finished. Give the outcomes to :meth:`feed`."""
         if not self._open:
@@ -157,13 +167,17 @@ class Session:
     def _per_pair(self) -> int:
         return 2 if self.options.both_orders else 1
 
-    def _pair_budget(self) -> int:
-        """Comparisons of a one-round or adaptive design."""
+    def _unlimited_pairs(self) -> int:
+        """Comparisons a one-round or adaptive design would ask without a budget."""
         n, o = len(self.items), self.options
-        budget = designs.default_budget(n, o.degree)
         if o.both_orders and n == 2 and o.degree is None:
-            budget = 1
-        return budget if o.max_calls is None else min(budget, o.max_calls // self._per_pair)
+            return 1
+        return designs.default_budget(n, o.degree)
+
+    def _pair_budget(self) -> int:
+        """The same within the budget."""
+        pairs, limit = self._unlimited_pairs(), self.options.max_calls
+        return pairs if limit is None else min(pairs, limit // self._per_pair)
 
     def _start(self) -> Play:
         n, o, rng = len(self.items), self.options, self._rng

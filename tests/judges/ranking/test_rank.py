@@ -263,6 +263,16 @@ def test_budgets_are_never_exceeded(n, method, policy, budget, seed):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_no_budget_is_said_so(method, rank, make_judge):
+    quality = {i: float(k) for k, i in enumerate(ids_of(6))}
+    result = rank(quality, make_judge(quality), method=method, max_calls=0)
+    assert {r.status for r in result.ranking} == {"budget_exhausted"}
+    assert "budget_exhausted" in result.stats.flags
+    enough = plan(6, RankOptions(method=method)).calls
+    assert "budget_exhausted" not in rank(quality, make_judge(quality), method=method, max_calls=enough).stats.flags
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_duplicates_cost_nothing_and_share_the_reward(method, rank, make_judge):
     text = {"a": "one", "b": "two", "c": "one", "d": "three", "e": "two", "f": "four"}
     value = {"one": 2.0, "two": 4.0, "three": 6.0, "four": 8.0}
