@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     @app.command(
         help="Test environments against the whole contract: Gymnasium's rules, seeding, gold and worthless answers, "
         "hostile replies, forks, feedback that must not tell the answer.\n\n"
-        "Examples: `palaestra check palaestra/Countdown-v0`, `palaestra check my/Mul-v0 --import my_envs --set hi=999`, "
+        "Examples: `palaestra check palaestra/Countdown-v0`, `palaestra check my/Mul-v0 --import my_envs --set hi=9`, "
         "`palaestra check --all`"
     )
     def check(

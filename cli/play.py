@@ -12,8 +12,8 @@ def register(app: typer.Typer) -> None:
     """Add the verb to ``app``."""
 
     @app.command(
-        help="Play one episode of an environment by hand: you are the policy. A reply of several lines begins with a line "
-        "of three double quotes and ends with a line that is only a dot; the end of input gives up.\n\n"
+        help="Play one episode of an environment by hand: you are the policy. A reply of several lines begins with a "
+        "line of three double quotes and ends with a line that is only a dot; the end of input gives up.\n\n"
         "Examples: `palaestra play palaestra/Lookup-v0`, `palaestra play palaestra/Countdown-v0 --seed 7 --set count=3`"
     )
     def play(

@@ -67,9 +67,10 @@ def play(corpus: Pages, question: str, answer: str, max_steps: int) -> Generator
         answer: the right answer; compared without case and outer punctuation.
         max_steps: actions before the episode ends.
     """
-    reply = yield Ask(_RULES + question)
+    turn = Ask(_RULES + question)
     page, hits, thoughts = "", Hits(), 0
     for _ in range(max_steps):
+        reply = yield turn
         name, argument, fault = read_action(reply)
         if fault is not None:
             thoughts += fault.details["code"] == "no_action"
@@ -77,7 +78,7 @@ def play(corpus: Pages, question: str, answer: str, max_steps: int) -> Generator
                 return Result(
                     0.0, Feedback(text=f"{thoughts} replies without an action.", kind="constraint"), "only_thoughts"
                 )
-            reply = yield Ask(f"Observation: {fault.text}", feedback=fault, reason=fault.details["code"])
+            turn = Ask(f"Observation: {fault.text}", feedback=fault, reason=fault.details["code"])
             continue
         if name == "finish":
             right = _plain(argument) == _plain(answer)
@@ -87,7 +88,7 @@ def play(corpus: Pages, question: str, answer: str, max_steps: int) -> Generator
             hits = Hits()
         else:
             text = hits.next(corpus.get(page, []), argument) if page else "No page is open; search first."
-        reply = yield Ask(f"Observation: {text}", reason=name)
+        turn = Ask(f"Observation: {text}", reason=name)
     return Result(0.0, Feedback(text=f"No answer within {max_steps} actions.", kind="constraint"), "out_of_steps")
 
 

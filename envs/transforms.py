@@ -81,11 +81,11 @@ class TransformPrompt(gym.Wrapper):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """The async twin of :meth:`reset`."""
-        return self._changed(*await self.get_wrapper_attr("areset")(seed=seed, options=options))
+        return self._changed(*await self.env.get_wrapper_attr("areset")(seed=seed, options=options))
 
     async def astep(self, action: str) -> Any:
         """The async twin of ``step``, which is passed on."""
-        return await self.get_wrapper_attr("astep")(action)
+        return await self.env.get_wrapper_attr("astep")(action)
 
     def _changed(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         applied = list(info.get("transform", []))

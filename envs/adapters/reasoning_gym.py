@@ -36,7 +36,8 @@ UNSAFE = frozenset(
 EXACT = frozenset(
     {
         "acre", "aiw", "arc_1d", "base_conversion", "basic_arithmetic", "bf", "binary_alternation", "caesar_cipher",
-        "chain_sum", "count_bits", "count_primes", "course_schedule", "game_of_life_halting", "gcd", "gsm_symbolic", "isomorphic_strings",
+        "chain_sum", "count_bits", "count_primes", "course_schedule", "game_of_life_halting", "gcd", "gsm_symbolic",
+        "isomorphic_strings",
         "largest_island", "lcm", "leg_counting", "letter_counting", "list_functions", "mahjong_puzzle", "maze",
         "modulo_grid", "number_filtering", "number_sequence", "products", "ransom_note", "rectangle_count",
         "rotate_matrix", "rotten_oranges", "simple_equations", "simple_geometry", "spell_backward",

@@ -99,6 +99,7 @@ def create_app(
     app.state.sessions = sessions
     problems.install(app)
 
+    @app.get("/healthz", include_in_schema=False)  # both servers answer both names
     @app.get("/health")
     async def health() -> dict[str, Any]:
         """Whether the server is up, and how full it is."""

@@ -58,7 +58,6 @@ class Guard:
     async def _limited(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Serve with a body whose length is counted, since a chunked request does not announce it."""
         seen = 0
-        started = False
 
         async def counted() -> Message:
             nonlocal seen
@@ -70,18 +69,19 @@ class Guard:
             return message
 
         async def marked(message: Message) -> None:
-            nonlocal started
+            if seen > self.max_body:
+                return  # the route has made an error of its own out of the broken body; ours follows
             if message["type"] == "http.response.start":
-                started = True
                 message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
             await send(message)
 
         try:
             await self.app(scope, counted, marked)
-        except Problem as problem:
-            if started:
+        except Problem:
+            if seen <= self.max_body:
                 raise
-            await self._refuse(problem, request_id, scope, receive, send)
+        if seen > self.max_body:
+            await self._refuse(self._too_large(), request_id, scope, receive, send)
 
     def _too_large(self) -> Problem:
         return Problem("too_large", f"the request body is longer than {self.max_body} bytes", max_bytes=self.max_body)

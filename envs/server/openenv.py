@@ -208,7 +208,7 @@ class _Conversation:
         finally:
             if self.session is not None:
                 await self.sessions.close(self.session.id, "disconnected")
-            with suppress(RuntimeError):  # the other side was first
+            with suppress(RuntimeError, WebSocketDisconnect):  # the other side was first
                 await self.socket.close()
 
     async def _reply(self, text: str) -> dict[str, Any] | None:
@@ -243,8 +243,9 @@ class _Conversation:
         return _error("UNKNOWN_TYPE", f"unknown message type {str(kind)[:40]!r}; use reset, step, state or close")
 
     async def _reset(self, body: ResetRequest) -> dict[str, Any]:
-        if self.session is not None:
-            await self.sessions.close(self.session.id, "deleted")
+        old, self.session = self.session, None
+        if old is not None:
+            await self.sessions.close(old.id, "deleted")
         self.session, reply = await self.sessions.create(self.env_id, body.seed, None, dict(body.model_extra or {}))
         return {"type": "observation", "data": _started(self.session, reply)}
 
