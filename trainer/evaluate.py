@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,8 @@ from .batcher import Batcher
 from .chat import ChatFormat
 from .config import EnvConfig, EvalConfig, RolloutConfig
 from .engines.base import SamplingParams
+from .metrics.bootstrap import bootstrap
+from .metrics.passk import pass_at_k
 from .rollout import Play, RolloutWorker
 from .tasks import TaskRef, TaskSource
 
@@ -77,28 +78,12 @@ class EvalReport(BaseModel):
         return {**out, "eval/unscored": float(self.unscored), "eval/tokens": self.mean_tokens}
 
 
-def pass_at_k(n: int, c: int, k: int) -> float:
-    """Probability that k of n samples, c of them right, contain a right one: 1 - C(n-c, k) / C(n, k).
-
-    Example:
-        >>> pass_at_k(4, 1, 2)
-        0.5
-    """
-    if not 0 <= c <= n or not 1 <= k <= n:
-        raise ValueError(f"pass@{k} of n={n}, c={c} is undefined; it needs 1 <= k <= n and 0 <= c <= n")
-    if n - c < k:
-        return 1.0
-    return 1.0 - math.prod(1 - k / i for i in range(n - c + 1, n + 1))
-
-
-def estimate(values: Sequence[float], seed: int = 0, draws: int = 1000) -> Estimate | None:
-    """Mean of per-task values with a percentile bootstrap interval over tasks; None without values."""
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """Mean of per-task values with a bootstrap interval over tasks; None without values."""
     if not len(values):
         return None
-    data = np.asarray(values, dtype=np.float64)
-    picks = np.random.default_rng(seed).integers(0, len(data), (draws, len(data)))
-    low, high = np.percentile(data[picks].mean(-1), [2.5, 97.5])
-    return Estimate(value=float(data.mean()), low=float(low), high=float(high), tasks=len(data))
+    interval = bootstrap(list(values), draws=1000)
+    return Estimate(value=float(np.mean(values)), low=interval.low, high=interval.high, tasks=len(values))
 
 
 class Evaluator:
@@ -136,21 +121,16 @@ class Evaluator:
 
     def run(self, engine: Any, step: int = 0, policy: str = "") -> EvalReport:
         """Sample every task and report."""
-        start = time.perf_counter()
-        config = self.config
+        return self.run_with_plays(engine, step, policy)[0]
+
+    def run_with_plays(self, engine: Any, step: int = 0, policy: str = "") -> tuple[EvalReport, list[Play]]:
+        """`run`, and the played groups as well."""
+        start, config = time.perf_counter(), self.config
         plays = self._play(engine, config.samples, config.temperature, config.top_p, stamp=0)
-        greedy = None
-        if config.greedy:
-            greedy = self._play(engine, 1, 0.0, 1.0, stamp=GREEDY_STAMP)
-        return report(
-            plays,
-            greedy,
-            config,
-            env=self.env,
-            policy=policy,
-            step=step,
-            seconds=time.perf_counter() - start,
-        )
+        greedy = self._play(engine, 1, 0.0, 1.0, stamp=GREEDY_STAMP) if config.greedy else None
+        seconds = time.perf_counter() - start
+        result = report(plays, greedy, config, env=self.env, policy=policy, step=step, seconds=seconds)
+        return result, plays
 
     def _play(self, engine: Any, samples: int, temperature: float, top_p: float, stamp: int) -> list[Play]:
         params = SamplingParams(
@@ -205,7 +185,8 @@ def report(
             )
         )
     turns = [turn for play in plays for r in play.group.rollouts for turn in r.turns]
-    tokens = sum(len(turn.completion_ids) for turn in turns)
+    sampled = sum(len(turn.completion_ids) for turn in turns)
+    tokens = sampled + sum(r.metrics.get("completion_tokens", 0.0) for play in plays for r in play.group.rollouts)
     pass_at = {}
     for k in config.pass_at:
         found = estimate([pass_at_k(o.scored, o.right, k) for o in outcomes if o.scored >= k])
@@ -225,7 +206,7 @@ def report(
         unscored=sum(o.unscored for o in outcomes),
         rollouts=rollouts,
         mean_tokens=tokens / max(rollouts, 1),
-        entropy=-sum(sum(turn.logprobs) for turn in turns) / tokens if tokens else None,
+        entropy=-sum(sum(turn.logprobs) for turn in turns) / sampled if sampled else None,
         seconds=seconds,
         tasks=outcomes,
     )

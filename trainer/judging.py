@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .config import ConfigError, JudgeConfig
@@ -101,6 +101,8 @@ class Judging:
         if not self.active or not plays:
             return verdicts
         start = time.perf_counter()
+        asked = {name: {} for name in ("clusters", "ranks", "diversity") if name in self.needs}
+        verdicts = replace(verdicts, **asked)  # empty, not None: asked for, and nothing known yet
         if self.config.reward:
             self._ask(verdicts, plays, self._score)
         if "clusters" in self.needs:

@@ -25,7 +25,7 @@ class Play:
 
 
 @dataclass
-class _Episode:
+class Episode:
     """What a rollout has gathered so far."""
 
     messages: list[dict[str, Any]]
@@ -48,6 +48,25 @@ class _Episode:
     def cut(self, stop: StopReason) -> None:
         """End at one of the trainer's own limits, with the rewards earned so far."""
         self.stop, self.truncated = stop, True
+
+    def rollout(self, rollout_id: str, task_id: str, group_id: str, env_id: str) -> Rollout:
+        """The finished rollout."""
+        return Rollout(
+            id=rollout_id,
+            task_id=task_id,
+            group_id=group_id,
+            env_id=env_id,
+            messages=tuple(Message(**m) for m in self.messages),
+            turns=tuple(self.turns),
+            reward=self.reward,
+            scores=self.scores or {},
+            feedback=self.feedback,
+            terminated=self.terminated,
+            truncated=self.truncated,
+            stop_reason=self.stop,
+            error=self.error,
+            metrics={"turns": float(len(self.turns)), **(self.metrics or {})},
+        )
 
 
 class RolloutWorker:
@@ -143,7 +162,7 @@ class RolloutWorker:
         if self.prompt is not None:
             first = [m.to_dict() for m in self.prompt(tuple(Message(**m) for m in first))]
         task_id = str(info.get("task_id") or f"{self.source.config.id}:{ref.seed}")
-        episode = _Episode(messages=first, turns=[])
+        episode = Episode(messages=first, turns=[])
         tools = info.get("tools")
         ids = self.chat.first(first, tools)
         while True:
@@ -156,7 +175,7 @@ class RolloutWorker:
             answer = {"role": "assistant", "content": text}
             history = list(episode.messages)
             episode.messages.append(answer)
-            new = await self._step(env, text, episode)
+            new = await step_env(env, text, episode, self.config.step_timeout)
             if new is None:
                 break
             if len(episode.turns) >= self.config.max_turns:
@@ -165,56 +184,41 @@ class RolloutWorker:
             following = self.chat.next(ids, turn.completion_ids, history, answer, new, tools)
             episode.messages.extend(new)
             ids = following.ids
-        metrics = {"turns": float(len(episode.turns)), **(episode.metrics or {})}
-        rollout = Rollout(
-            id=f"{group_id}-{j}",
-            task_id=task_id,
-            group_id=group_id,
-            env_id=self.source.config.id,
-            messages=tuple(Message(**m) for m in episode.messages),
-            turns=tuple(episode.turns),
-            reward=episode.reward,
-            scores=episode.scores or {},
-            feedback=episode.feedback,
-            terminated=episode.terminated,
-            truncated=episode.truncated,
-            stop_reason=episode.stop,
-            error=episode.error,
-            metrics=metrics,
-        )
+        rollout = episode.rollout(f"{group_id}-{j}", task_id, group_id, self.source.config.id)
         known = getattr(inner, "current_task", None) or getattr(inner, "task", None)
         metadata = dict(known.metadata) if isinstance(known, Task) else {}
         task = Task(id=task_id, prompt=tuple(Message(**m) for m in first), metadata=metadata)
         return task, rollout, episode.key
 
-    async def _step(self, env: Any, text: str, episode: _Episode) -> list[dict[str, Any]] | None:
-        """Send an action; new messages, or None when the episode is over."""
-        inner = env.unwrapped
-        try:
-            async with asyncio.timeout(self.config.step_timeout):
-                if hasattr(inner, "astep"):
-                    observation, reward, terminated, truncated, info = await inner.astep(text)
-                else:
-                    observation, reward, terminated, truncated, info = env.step(text)
-        except TimeoutError:
-            episode.fail(f"the environment took longer than {self.config.step_timeout:g} s", StopReason.TIMEOUT)
-            return None
-        except Exception as error:  # a broken environment is an unscored rollout, whatever it raised
-            episode.fail(f"{type(error).__name__}: {error}")
-            return None
-        episode.feedback += tuple(f if isinstance(f, Feedback) else Feedback(**f) for f in info.get("feedback", ()))
-        episode.scores = {**(episode.scores or {}), **info.get("scores", {})}
-        episode.metrics = {k: float(v) for k, v in info.get("metrics", {}).items()}
-        if "solution_key" in info:
-            episode.key = str(info["solution_key"])
-        if not math.isfinite(reward):
-            episode.fail(str(info.get("error") or "the environment gave no reward"))
-            return None
-        assert episode.reward is not None
-        episode.reward += float(reward)
-        if terminated or truncated:
-            episode.terminated, episode.truncated = bool(terminated), bool(truncated and not terminated)
-            if info.get("stop_reason"):
-                episode.stop = StopReason(info["stop_reason"])
-            return None
-        return [dict(message) for message in observation]
+
+async def step_env(env: Any, text: str, episode: Episode, timeout: float) -> list[dict[str, Any]] | None:
+    """Send an action and note what came of it; new messages, or None when the episode is over."""
+    inner = env.unwrapped
+    try:
+        async with asyncio.timeout(timeout):
+            if hasattr(inner, "astep"):
+                observation, reward, terminated, truncated, info = await inner.astep(text)
+            else:
+                observation, reward, terminated, truncated, info = env.step(text)
+    except TimeoutError:
+        episode.fail(f"the environment took longer than {timeout:g} s", StopReason.TIMEOUT)
+        return None
+    except Exception as error:  # a broken environment is an unscored rollout, whatever it raised
+        episode.fail(f"{type(error).__name__}: {error}")
+        return None
+    episode.feedback += tuple(f if isinstance(f, Feedback) else Feedback(**f) for f in info.get("feedback", ()))
+    episode.scores = {**(episode.scores or {}), **info.get("scores", {})}
+    episode.metrics = {k: float(v) for k, v in info.get("metrics", {}).items()}
+    if "solution_key" in info:
+        episode.key = str(info["solution_key"])
+    if not math.isfinite(reward):
+        episode.fail(str(info.get("error") or "the environment gave no reward"))
+        return None
+    assert episode.reward is not None
+    episode.reward += float(reward)
+    if terminated or truncated:
+        episode.terminated, episode.truncated = bool(terminated), bool(truncated and not terminated)
+        if info.get("stop_reason"):
+            episode.stop = StopReason(info["stop_reason"])
+        return None
+    return [dict(message) for message in observation]

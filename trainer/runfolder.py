@@ -12,8 +12,24 @@ from .checkpoint import write_atomically
 from .config import ConfigError, LogConfig, RunConfig, load_config, to_toml
 from .rollout import Play
 
-MAY_CHANGE = {"out", "log", "train.steps", "train.checkpoint_every", "train.keep", "judge.url", "judge.token",
-              "env.url", "env.token", "judge.timeout", "judge.on_failure", "train.max_bad_steps", "rollout.step_timeout"}  # fmt: skip
+MAY_CHANGE = frozenset(
+    [
+        "out",
+        "log",
+        "train.steps",
+        "train.checkpoint_every",
+        "train.keep",
+        "train.max_bad_steps",
+        "judge.url",
+        "judge.token",
+        "judge.timeout",
+        "judge.on_failure",
+        "env.url",
+        "env.token",
+        "rollout.step_timeout",
+    ]
+)
+"""Settings that a resumed run may have changed without becoming another run."""
 
 
 class RunFolder:

@@ -1,0 +1,172 @@
+"""`palaestra eval`: how good is a policy on an environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to ``app``."""
+
+    @app.command(
+        help="Evaluate a model on an environment: pass@k with 95 % intervals; what could not be scored is counted "
+        "apart. `--model` is the address of an OpenAI-compatible server, or a Hugging Face folder or id that is "
+        "sampled here.\n\n"
+        "Examples: `palaestra eval --env palaestra/Math-v0 --tasks problems.jsonl --model http://127.0.0.1:8000/v1`, "
+        "`palaestra eval --env palaestra/Sort-v0 --model runs/sort/checkpoints/step-000150 --samples 4`",
+    )
+    def eval(
+        env: Annotated[str, typer.Option(help="Environment id.")],
+        model: Annotated[str, typer.Option(help="Server URL, Hugging Face folder or id.")],
+        tasks: Annotated[Path | None, typer.Option(help="File of problems; each is played once per sample.")] = None,
+        name: Annotated[str, typer.Option(help="Model name on the server; by default the first it offers.")] = "",
+        samples: Annotated[int, typer.Option(min=1, help="Rollouts a task.")] = 1,
+        pass_at: Annotated[str, typer.Option(help="The k of pass@k, comma-separated.")] = "1",
+        limit: Annotated[int, typer.Option(min=0, help="Most tasks; 0 = all of a file, 100 generated ones.")] = 0,
+        temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 1.0,
+        max_new_tokens: Annotated[int, typer.Option(min=1, help="Cap on one reply.")] = 1024,
+        seed: Annotated[int, typer.Option(help="Seed of tasks and samples.")] = 0,
+        concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight.")] = 32,
+        out: Annotated[Path | None, typer.Option(help="Report folder; default runs/eval-ENV.")] = None,
+        settings: Annotated[
+            list[str] | None, typer.Option("--set", metavar="KNOB=VALUE", help="Knob of the environment.")
+        ] = None,
+        imports: Annotated[list[str] | None, typer.Option("--import", help="Module or file to import first.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    ) -> None:
+        from ..trainer import load_config
+        from ._envs import import_all, parse_knobs
+
+        import_all(imports)
+        knobs = parse_knobs(settings)
+        if tasks is not None:
+            knobs["tasks"] = str(tasks)
+        ks = [int(k) for k in pass_at.split(",") if k.strip().isdigit()]
+        config = load_config(
+            {
+                "seed": seed,
+                "env": {"id": env, "args": knobs, "split": tasks is None, "seed": seed},
+                "rollout": {"max_new_tokens": max_new_tokens},
+                "eval": {
+                    "tasks": limit or 100,
+                    "samples": max(samples, *ks),
+                    "pass_at": ks,
+                    "temperature": temperature,
+                    "greedy": False,
+                },
+            }
+        )
+        report, plays = _run(config, model, name, tasks, limit, concurrency, as_json)
+        folder = out or Path("runs") / f"eval-{env.split('/')[-1].lower()}"
+        _write(folder, report, plays)
+        if as_json:
+            typer.echo(report.model_dump_json())
+        else:
+            _table(report, folder)
+        if report.rollouts and report.unscored == report.rollouts:
+            errors = {r.error for play in plays for r in play.group.rollouts if r.error}
+            typer.echo(f"error: no rollout could be scored: {sorted(errors)[0] if errors else 'unknown'}", err=True)
+            raise typer.Exit(1)
+
+
+def _run(
+    config: Any, model: str, name: str, tasks: Path | None, limit: int, concurrency: int, quiet: bool
+) -> tuple[Any, Any]:
+    from ..trainer.evaluate_server import cover, evaluate_server
+    from ..trainer.tasks import TaskSource
+
+    refs = None
+    if tasks is not None:
+        from ..envs.data import tasks as read
+
+        source = TaskSource(config.env)
+        refs = cover(source, len(read(str(tasks), kind="math")))
+        source.close()
+        refs = refs[:limit] if limit else refs
+    if not model.startswith(("http://", "https://")):
+        from ..trainer.engines import make_engine
+        from ..trainer.evaluate import evaluator_for
+        from ..trainer.policy import load_policy
+
+        policy = load_policy(config.policy.model_copy(update={"model": model}))
+        evaluator = evaluator_for(config.env, config.rollout, config.eval, policy, config.seed, tasks=refs)
+        return evaluator.run_with_plays(make_engine("native", policy), policy=model)
+    from ..lm import OpenAIModel
+
+    url = model.rstrip("/")
+    url = url if url.endswith("/v1") else f"{url}/v1"
+    lm = OpenAIModel(name or _first_model(url), base_url=url, concurrency=concurrency)
+    with _bar(quiet) as progress:
+        return evaluate_server(
+            config.env,
+            lm,
+            config.eval,
+            config.rollout,
+            tasks=refs,
+            seed=config.seed,
+            concurrency=concurrency,
+            progress=progress,
+        )
+
+
+def _first_model(url: str) -> str:
+    import httpx
+
+    try:
+        reply = httpx.get(f"{url}/models", timeout=10)
+        reply.raise_for_status()
+        return str(reply.json()["data"][0]["id"])
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        raise typer.BadParameter(
+            f"--model {url}: no model list there ({type(error).__name__}: {error}); is the server up? else give --name"
+        ) from None
+
+
+class _bar:
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self.progress = Progress(console=Console(stderr=True), disable=quiet)
+        self.task: Any = None
+
+    def __enter__(self) -> Any:
+        self.progress.start()
+        return self.update
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def update(self, done: int, total: int) -> None:
+        if self.task is None:
+            self.task = self.progress.add_task("rollouts", total=total)
+        self.progress.update(self.task, completed=done)
+
+
+def _write(folder: Path, report: Any, plays: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(report.model_dump_json(indent=1), encoding="utf-8")
+    with open(folder / "rollouts.jsonl", "w", encoding="utf-8") as file:
+        for play in plays:
+            for rollout in play.group.rollouts:
+                file.write(json.dumps(rollout.model_dump(mode="json"), ensure_ascii=False) + "\n")
+
+
+def _table(report: Any, folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title=f"{report.policy} on {report.env}", title_justify="left")
+    for title in ("metric", "value", "95 % interval", "tasks"):
+        table.add_column(title)
+    rows = [(f"pass@{k}", e) for k, e in report.pass_at.items()]
+    rows += [(n.replace("_", " "), getattr(report, n)) for n in ("reward", "distinct_right") if getattr(report, n)]
+    for title, e in rows:
+        table.add_row(title, f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}", str(e.tasks))
+    Console().print(table)
+    typer.echo(f"{report.rollouts} rollouts, {report.unscored} unscored, {report.mean_tokens:.0f} tokens each")
+    typer.echo(f"report: {folder}")
