@@ -29,7 +29,7 @@ class ProgrammaticJudge(Judge):
     """
 
     kind = "programmatic"
-    capabilities = ("score", "compare", "same:answer")
+    capabilities: tuple[str, ...] = ("score", "compare", "same:answer")
 
     def __init__(
         self, name: str = "programmatic", rubric: Rubric | None = None, strategy: Literal["none", "form"] = "none"

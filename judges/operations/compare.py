@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..service import JudgeService
 
 Side = Literal["a", "b"]
+Winner = Literal["a", "b", "tie"]
 OTHER: dict[str, Side] = {"a": "b", "b": "a"}
 
 
@@ -64,7 +65,7 @@ async def _one_pair(
     gated = {side: gate(text) for side, text in texts.items()}
     if judge.paid and any(gated.values()):
         # Nothing to ask: a response without content loses to any other, two such are equal.
-        winner = "tie" if all(gated.values()) else "b" if gated["a"] else "a"
+        winner: Winner = "tie" if all(gated.values()) else "b" if gated["a"] else "a"
         return PairResult(
             id=pair.id, status=RewardStatus.GATED, winner=winner, p_a={"a": 1.0, "b": 0.0}.get(winner, 0.5),
             flags=[*flags, *(f"{side}:gated" for side, reason in gated.items() if reason)],
@@ -94,14 +95,17 @@ async def safe_compare(judge: Judge, question: PairQuestion, context: Context) -
 
 def combine_orders(pair_id: str, verdicts: list[tuple[Side, RawVerdict]]) -> PairResult:
     """One result from the calls of a pair. With scores their sums decide; without, disagreement is a tie."""
-    orders, totals, votes, good = [], {"a": 0.0, "b": 0.0}, [], []
+    orders: list[OrderResult] = []
+    totals, votes = {"a": 0.0, "b": 0.0}, []
+    good: list[Winner] = []
     graded = True
     for first, verdict in verdicts:
         values = verdict.values if verdict.ok else None
         if values is None:
             orders.append(OrderResult(first=first, winner=None, status=verdict.status))
             continue
-        winner = {"first": first, "second": OTHER[first]}.get(values["winner"], "tie")
+        named: dict[str, Winner] = {"first": first, "second": OTHER[first]}
+        winner = named.get(values["winner"], "tie")
         one, two = values.get("score_first"), values.get("score_second")
         orders.append(OrderResult(first=first, winner=winner, score_first=one, score_second=two))
         good.append(winner)

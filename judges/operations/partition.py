@@ -95,7 +95,7 @@ def options_of(request: PartitionRequest, judge: Judge, budget: int | None) -> P
     try:
         return PartitionOptions(
             scope=request.scope, method=method, alpha=alpha, seed=request.seed or 0,
-            threshold=request.threshold or getattr(judge, "threshold", defaults.threshold),
+            threshold=float(request.threshold or getattr(judge, "threshold", defaults.threshold)),
             max_repair_calls=request.max_repair_calls,
             max_calls=None if budget is None else budget // max(1, len(request.all_groups)),
         )  # fmt: skip

@@ -67,8 +67,8 @@ def _plan(service: JudgeService, judge: Judge, request: Any) -> tuple[int, int, 
         return calls, int(calls > 0), _mean(len(as_text(i.prompt)) + len(as_text(i.response)) for i in items)
     if isinstance(request, RankRequest):
         rubric_or_none = comparison_rubric(service, request, judge)  # type: ignore[arg-type]
-        rubric = service.rubric_for(request, judge) if request.method == "pointwise" else rubric_or_none
-        calls, rounds = plan_rank(judge, request, rubric)
+        guidance = service.rubric_for(request, judge) if request.method == "pointwise" else rubric_or_none
+        calls, rounds = plan_rank(judge, request, guidance)
         return (calls if judge.paid else 0), rounds, _group_characters(request)
     if isinstance(request, PartitionRequest):
         calls, rounds = plan_of(judge, request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...schema import RewardStatus
 from ..base import Judge, PairQuestion
@@ -245,6 +245,3 @@ def plan_rank(judge: Judge, request: RankRequest, rubric: Rubric | None) -> tupl
         calls += found[0]
         rounds = max(rounds, found[1])
     return calls, rounds
-
-
-Scores = dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...schema import RewardStatus
@@ -16,7 +17,11 @@ from ..types import BadItem, ErrorInfo, Item, ItemResult, ScoreReply, ScoreReque
 if TYPE_CHECKING:
     from ..service import JudgeService
 
-_COMBINE = {"mean": statistics.fmean, "median": statistics.median, "min": min}
+_COMBINE: dict[str, Callable[[list[float]], float]] = {
+    "mean": statistics.fmean,
+    "median": statistics.median,
+    "min": min,
+}
 
 
 async def score(service: JudgeService, request: ScoreRequest, context: Context) -> ScoreReply:

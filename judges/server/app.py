@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from ..problems import Problem
 from ..service import REQUESTS, JudgeService
-from ..types import Envelope, ErrorInfo, Reply
+from ..types import Envelope
 from .auth import Tokens
 from .body import read_json
 from .config import JudgeServerConfig, build_service
@@ -293,7 +293,7 @@ def planned_operation(body: Any) -> tuple[str, Any]:
 
 async def readiness(state: ServerState) -> list[str]:
     """Reasons for not being ready."""
-    reasons = [] if state.lifecycle.state == "serving" else [state.lifecycle.state]
+    reasons: list[str] = [] if state.lifecycle.state == "serving" else [state.lifecycle.state]
     cache = state.service.runtime.cache
     if cache is not None and not cache.writable():
         reasons.append("the cache cannot be written")
@@ -301,7 +301,3 @@ async def readiness(state: ServerState) -> list[str]:
     if not any(healthy):
         reasons.append("no judge is healthy")
     return reasons
-
-
-Handler = Callable[[Request], Awaitable[Response]]
-_ = (Reply, ErrorInfo)

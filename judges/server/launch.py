@@ -24,7 +24,9 @@ def load_config(
     """
     if base_url is not None and model is None:
         raise ValueError("--base-url names a server but no model; add --model NAME")
-    given = {k: str(v) if isinstance(v, Path) else v for k, v in flags.items() if v is not None and v is not False}
+    given: dict[str, Any] = {
+        k: str(v) if isinstance(v, Path) else v for k, v in flags.items() if v is not None and v is not False
+    }
     config = JudgeServerConfig.load(path, **given) if path is not None else JudgeServerConfig(**given)
     if model is not None:
         config.judge.append(JudgeConfig(name="llm", model=model, base_url=base_url))

@@ -17,7 +17,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
+        own: Any = {"registry": self.registry}
         self.requests = Counter("palaestra_judge_requests", "Requests", ["route", "status"], **own)
         self.latency = Histogram("palaestra_judge_request_seconds", "Latency", ["route"], buckets=_BUCKETS, **own)
         self.items = Counter("palaestra_judge_items", "Judged items", ["operation", "status"], **own)
