@@ -174,9 +174,7 @@ class Regions:
             return self.region(node[1])
         if kind == "interval":
             low, high = self.end(node[2]), self.end(node[3])
-            return Region(
-                self.merge([Piece(low, node[1] == "[" and low is not LOW, high, node[4] == "]" and high is not HIGH)])
-            )
+            return Region(self.merge([Piece(low, node[1] == "[", high, node[4] == "]")]))
         if kind == "tuple" and len(node[1]) == 2:
             return Region(self.merge([Piece(self.end(node[1][0]), False, self.end(node[1][1]), False)]))
         if kind == "set":
@@ -195,6 +193,8 @@ class Regions:
         if kind == "rel":
             return self.relation(node)
         if kind == "list":
+            if not any(item[0] in ("rel", "interval", "union", "tuple") for item in node[1]):
+                return self.region(("set", node[1]))
             return self.joined(node)
         if kind == "builder":
             condition = self.region(node[2])
@@ -261,6 +261,8 @@ class Regions:
                 return self.merge(
                     [*self.solve(op, inside, right, name), *self.solve(_FLIP[op], inside, negative, name)]
                 )
+        if right[:2] == ("fn", "abs") and not symbols(left):
+            return self.solve(_FLIP[op], right, left, name)
         if not symbols(left) and not symbols(right):
             a, b = self.end(left), self.end(right)
             order = self.compare(a, b)

@@ -20,6 +20,7 @@ from .shapes import (
     expand,
     is_equation,
     members_of,
+    named_point,
     names_and_values,
     one_letter,
     rows_of,
@@ -72,6 +73,7 @@ class Judge:
             return self.relations(gold, pred)
         if collection(gold) or collection(pred):
             return self.collections(gold, pred)
+        gold, pred = named_point(gold), named_point(pred)
         gold, pred = as_matrix(gold) or gold, as_matrix(pred) or pred
         if gold[0] in ("matrix", "tuple", "bracket_list") or pred[0] in ("matrix", "tuple", "bracket_list"):
             return self.ordered(gold, pred)
@@ -342,7 +344,9 @@ class Judge:
             return self.value(gold[1], pred[1])
         if gold[0] == "pct":
             return self.value(gold[1], pred) or self.value(("div", gold[1], hundred), pred)
-        return self.value(gold, pred[1]) or self.value(gold, ("div", pred[1], hundred))
+        size = self.values.fraction(gold)
+        plain = size is None or abs(size) >= 1  # 50 may be meant in percent, 0.5 is not 0.5%
+        return (plain and self.value(gold, pred[1])) or self.value(gold, ("div", pred[1], hundred))
 
     def quantity(self, gold: Node, pred: Node) -> bool:
         gold, pred = degree_unit(gold, pred), degree_unit(pred, gold)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from .notation import words
+from .units import CURRENCY
 from .verdict import Reason, Unreadable
 
 MAX_CHARS = 2000
@@ -93,6 +94,16 @@ def _repeating(match: re.Match[str]) -> Node:
         raise Unreadable(Reason.TOO_LARGE, "repeating block")
     value = Fraction(int((whole + fixed) or "0"), 10 ** len(fixed))
     value += Fraction(int(repeat), 10 ** len(fixed) * (10 ** len(repeat) - 1))
+    return ("num", value, -1, 0)
+
+
+def repeating_tail(raw: str) -> Node:
+    """The value of ``0.333...``: the last digit, written at least three times, goes on for ever."""
+    whole, _, part = raw.partition(".")
+    if len(part) < 3 or len(set(part[-3:])) > 1:
+        raise Unreadable(Reason.MALFORMED, "dots behind a number")
+    fixed = part.rstrip(part[-1])
+    value = Fraction(int((whole + fixed) or "0"), 10 ** len(fixed)) + Fraction(int(part[-1]), 9 * 10 ** len(fixed))
     return ("num", value, -1, 0)
 
 
@@ -275,12 +286,14 @@ class _Lexer:
         content = self.argument()
         if content is None:
             return
-        bare = content.strip()
+        bare = re.sub(r"~|\\[,;:! ]", " ", content).strip()
         if command == "operatorname" and re.fullmatch(r"[A-Za-z]+", bare):
             return self.add("cmd", bare)
         maths = command.startswith("math")
         if not bare:
             self.space = True
+        elif bare in CURRENCY:
+            self.add("text", bare)
         elif (
             not re.search(r"[A-Za-z]", bare) or "\\" in bare or "$" in bare or (maths and re.search(r"[\d^_=+]", bare))
         ):

@@ -15,7 +15,7 @@ import re
 from .atoms import command, letters, words_atom
 from .brackets import bracket, transpose
 from .cursor import Cursor, bad, numeric
-from .lex import Node, Token, number_node
+from .lex import Node, Token, number_node, repeating_tail
 from .measures import currency, measured, unit_word
 from .naming import name_ahead, name_of
 from .notation import FACTOR_COMMANDS, PLAIN_CONSTANTS, RELATIONS, SPACED_UNITS
@@ -150,7 +150,8 @@ class Parser(Cursor):
         money = money or currency(self)
         node = self.term()
         if sign == "-":
-            node = self.made("neg", node)
+            inner = node[0] == "pct"
+            node = self.made("pct", self.made("neg", node[1])) if inner else self.made("neg", node)
         elif sign in ("pm", "mp"):
             node = self.made("pm", sign, node)
         while sign := self.accept("+", "-", "pm", "mp"):
@@ -212,6 +213,8 @@ class Parser(Cursor):
             else:
                 break
             last_integer = False
+        while self.accept("%"):
+            node = self.made("pct", node)
         self.depth -= 1
         return node
 
@@ -295,8 +298,9 @@ class Parser(Cursor):
                 node = self.made("fn", "fact", node)
             elif self.accept("circ"):
                 node = self.made("deg", node)
-            elif self.accept("%"):
-                node = self.made("pct", node)
+            elif self.is_("ldots") and node[0] == "num" and node[2] >= 3 and node == self.tokens[self.at - 1].node:
+                node = repeating_tail(self.tokens[self.at - 1].value)
+                self.at += 1
             elif self.is_("_") and node[0] == "num":
                 raise bad("subscript of a number")
             else:

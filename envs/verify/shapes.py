@@ -90,6 +90,12 @@ def as_matrix(node: Node) -> Node | None:
     return None
 
 
+def named_point(node: Node) -> Node:
+    """The coordinates of ``A(1, 2)``."""
+    named = node[0] == "mul" and node[1][0] == "sym" and len(node[1][1]) == 1 and node[1][1].isupper()
+    return node[2] if named and node[2][0] == "tuple" else node
+
+
 def as_column(node: Node) -> Node | None:
     return ("matrix", tuple((item,) for item in node[1])) if node[0] == "tuple" else None
 

@@ -73,6 +73,8 @@ def normalise(text: str) -> str:
         raise Unreadable(Reason.MALFORMED, "control byte")
     if "^" in text and "_" in text:
         text = _TYPESET.sub(r"\\frac{\1}{\2}", text)
+    if "..." in text:
+        text = text.replace("...", r"\ldots ")
     if text.isascii():
         return text
     text = _INVISIBLE.sub("", text)
