@@ -342,7 +342,8 @@ RULES: tuple[Callable[[Build], None], ...] = (
 
 def _play(env: TextEnv, text: str, turns: int) -> tuple[float, dict[str, Any]]:
     """Give the same reply until the episode ends; the return and the last info."""
-    total, info = 0.0, {}
+    total: float = 0.0
+    info: dict[str, Any] = {}
     for _ in range(turns):
         _, reward, terminated, truncated, info = env.step(text)
         total += 0.0 if math.isnan(reward) else reward

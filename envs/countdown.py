@@ -150,9 +150,9 @@ def solve(given: Sequence[int], target: int, ops: str = "+-*/", use_all: bool = 
                     continue
                 rest = tuple(pair for k, pair in enumerate(values) if k not in (i, j))
                 for op in ops:
-                    value = None if op in "+*" and i > j else _apply(op, a, b)
-                    if value is not None:
-                        found = search((*rest, (value, (op, x, y))))
+                    result = None if op in "+*" and i > j else _apply(op, a, b)
+                    if result is not None:
+                        found = search((*rest, (result, (op, x, y))))
                         if found is not None:
                             return found
         failed.add(key)

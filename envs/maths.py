@@ -19,7 +19,7 @@ from .registry import env
 INSTRUCTION = "Give the exact final answer in \\boxed{}."
 
 
-@env("palaestra/Math-v0")
+@env("palaestra/Math-v0", local_only=("tasks",))
 def maths(
     rng: np.random.Generator,
     family: str = "mixed",

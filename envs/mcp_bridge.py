@@ -38,7 +38,8 @@ class McpTools:
         if not self._ready.wait(timeout) or self._failed is not None:
             self._task.cancel()
             raise ToolBroken(f"the MCP server {server!r:.100} cannot be reached: {self._failed or 'no answer'}")
-        listed = run_coroutine(self._client.list_tools(), timeout).tools
+        client: Any = self._client
+        listed = run_coroutine(client.list_tools(), timeout).tools
         self.tools = tuple(
             Tool(tool.name, tool.description or "", tool.input_schema, self._caller(tool.name), blocking=True)
             for tool in listed
@@ -113,7 +114,7 @@ def mcp_server(env_id: str, **knobs: Any) -> Any:
     async def on_call_tool(context: Any, params: Any) -> Any:
         async with lock:
             text, wrong, meta = await asyncio.to_thread(episode.call, params.name, dict(params.arguments or {}))
-        content = [types.TextContent(type="text", text=text)]
+        content: list[Any] = [types.TextContent(type="text", text=text)]
         return types.CallToolResult(content=content, is_error=wrong, structured_content=meta or None)
 
     return Server(env_id.replace("/", "."), on_list_tools=on_list_tools, on_call_tool=on_call_tool)
