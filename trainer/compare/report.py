@@ -129,11 +129,11 @@ class Comparison:
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2))
         ks = list(self.plan.pass_at)
         for label, row in rows.items():
-            values = [row[f"pass@{k}"] for k in ks]
+            values = [_as_interval(row[f"pass@{k}"]) for k in ks]
             style = {"color": "grey", "linestyle": "--"} if label == "start" else {}
             (line,) = left.plot(ks, [v.value for v in values], marker="o", label=label, **style)
             left.fill_between(ks, [v.low for v in values], [v.high for v in values], alpha=0.12, color=line.get_color())
-            quality, variety = row[f"pass@{ks[0]}"], row["distinct right"]
+            quality, variety = values[0], _as_interval(row["distinct right"])
             right.errorbar(
                 variety.value,
                 quality.value,
@@ -158,6 +158,13 @@ def _interval(table: list[Any]) -> Interval:
     if not array.size or np.isnan(array).all():
         return Interval(math.nan, math.nan, math.nan)
     return over_seeds(array, draws=1000)
+
+
+def _as_interval(value: Interval | float | None) -> Interval:
+    if isinstance(value, Interval):
+        return value
+    number = math.nan if value is None else value
+    return Interval(number, number, number)
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def compare(
     _claim(root, run, plan)
     start = _start(run, root, progress, env_factory)
     prior = tuple(EnvConfig.model_validate({"id": p} if isinstance(p, str) else p) for p in plan.prior)
-    size = {"tasks": plan.tasks, "samples": plan.samples, "prior": prior, "env_factory": env_factory}
+    size: dict[str, Any] = {"tasks": plan.tasks, "samples": plan.samples, "prior": prior, "env_factory": env_factory}
     base = _measured(root / "start.json", lambda: measure(run, str(start), **size))
     cells: dict[str, dict[int, Measurement]] = {}
     spent: dict[str, dict[int, dict[str, float]]] = {}
@@ -67,7 +68,7 @@ def compare(
             if not measured.exists():
                 _train(cell, plan, folder, env_factory, judge_client)
             checkpoint = folder / "final"
-            result = _measured(measured, lambda c=cell, f=checkpoint: measure(c, str(f), start=str(start), **size))
+            result = _measured(measured, partial(measure, cell, str(checkpoint), start=str(start), **size))
             cells.setdefault(arm.label, {})[seed] = result
             spent.setdefault(arm.label, {})[seed] = _spent(folder)
     comparison = Comparison(plan=plan, arms=arms, start=base, cells=cells, spent=spent)

@@ -46,7 +46,9 @@ def paired_difference(a: Sequence[float], b: Sequence[float], **options) -> Inte
     return bootstrap(second - first, **options)
 
 
-def over_seeds(table_SP: Sequence[Sequence[float]], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
+def over_seeds(
+    table_SP: Sequence[Sequence[float]] | np.ndarray, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> Interval:
     """Mean over seeds and problems, resampling seeds first and problems inside them.
 
     Args:
@@ -58,9 +60,9 @@ def over_seeds(table_SP: Sequence[Sequence[float]], level: float = 0.95, draws: 
     known, values = np.isfinite(table), np.nan_to_num(table)
     stats = []
     for _ in range(draws):
-        rows, columns = rng.integers(0, seeds, seeds)[:, None], rng.integers(0, problems, problems)[None]
-        count = known[rows, columns].sum()
+        picked = np.ix_(rng.integers(0, seeds, size=seeds), rng.integers(0, problems, size=problems))
+        count = known[picked].sum()
         if count:  # a draw of nothing but missing values says nothing
-            stats.append(values[rows, columns].sum() / count)
+            stats.append(values[picked].sum() / count)
     low, high = np.quantile(stats, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(np.nanmean(table)), float(low), float(high))

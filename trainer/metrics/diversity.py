@@ -75,7 +75,7 @@ def leaders(similarity_NN: np.ndarray, threshold: float) -> np.ndarray:
     return labels
 
 
-def effective_number(labels: Sequence) -> dict[str, float]:
+def effective_number(labels: Sequence | np.ndarray) -> dict[str, float]:
     """Number of clusters, their entropy (nats; the semantic entropy), its exponential and the inverse Simpson index."""
     _, sizes = np.unique(np.asarray(labels), return_counts=True)
     if not len(sizes):

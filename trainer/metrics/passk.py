@@ -98,7 +98,7 @@ def maj_at_k_law(probabilities: Sequence[float], k: int) -> float:
         nonlocal total
         if place == len(probabilities) - 1:
             full = [*counts, left]
-            ways = math.factorial(k)
+            ways = float(math.factorial(k))
             for count, p in zip(full, probabilities, strict=True):
                 ways = ways / math.factorial(count) * p**count
             top = max(full)
