@@ -89,13 +89,14 @@ def options_of(request: PartitionRequest, judge: Judge, budget: int | None) -> P
         Problem: 422 with the reason.
     """
     defaults = PartitionOptions()
+    threshold: float = getattr(judge, "threshold", defaults.threshold)
     alpha = defaults.alpha if request.alpha is None else request.alpha
     exact = request.scope == "answer" and not judge.paid
     method = "corr_cluster" if request.method == "auto" and exact else request.method  # comparing costs nothing
     try:
         return PartitionOptions(
             scope=request.scope, method=method, alpha=alpha, seed=request.seed or 0,
-            threshold=float(request.threshold or getattr(judge, "threshold", defaults.threshold)),
+            threshold=request.threshold or threshold,
             max_repair_calls=request.max_repair_calls,
             max_calls=None if budget is None else budget // max(1, len(request.all_groups)),
         )  # fmt: skip

@@ -76,7 +76,7 @@ def _aggregate(results: list[ItemResult], how: str) -> ItemResult:
     base.score = _COMBINE[how]([r.score for r in good if r.score is not None])
     base.reward = _COMBINE[how]([r.reward for r in good if r.reward is not None])
     for index, criterion in enumerate(base.criteria):
-        values = [r.criteria[index].score for r in good if r.criteria[index].score is not None]
+        values = [score for r in good if (score := r.criteria[index].score) is not None]
         if values:
             criterion.score = _COMBINE[how](values)
     if len(good) < len(results):
