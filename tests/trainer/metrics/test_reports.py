@@ -11,7 +11,7 @@ def said(task, text):
     return Rollout(task_id=task, messages=(Message(role="user", content=task), Message(role="assistant", content=text)))
 
 
-def policies(seed=0, tasks=12):
+def policies(seed=0, tasks=12, habit=""):
     rng = np.random.default_rng(seed)
     words = [f"word{i}" for i in range(80)]
     narrow = {t: " ".join(rng.choice(words, 12)) for t in range(tasks)}
@@ -19,7 +19,7 @@ def policies(seed=0, tasks=12):
     for t in range(tasks):
         for _ in range(4):
             out["narrow"].append(said(f"t{t}", narrow[t]))
-            out["wide"].append(said(f"t{t}", "Well, honestly, I would say that " + " ".join(rng.choice(words, 12))))
+            out["wide"].append(said(f"t{t}", habit + " ".join(rng.choice(words, 12))))
     return out
 
 
@@ -34,6 +34,6 @@ def test_homogeneity_tells_a_narrow_policy_from_a_wide_one():
 
 
 def test_identity_sees_a_habit_and_its_removal():
-    report = identity_of(policies(tasks=60))
+    report = identity_of(policies(tasks=60, habit="Well, honestly, I would say that "))
     assert report["none"]["accuracy"] > 0.9 and report["none"]["chance"] == 0.5
     assert report["shuffle_letters"]["accuracy"] <= report["none"]["accuracy"]
