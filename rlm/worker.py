@@ -45,8 +45,9 @@ def palaestra_load(layout):
     if layout["kind"] != "bytes":
         del globals()["palaestra_blob"]
 
-def palaestra_begin(question, answer_chars):
-    palaestra_cells.begin(palaestra_context, question, answer_chars)
+def palaestra_begin(question, answer_chars, layout=None, blob=None):
+    context = palaestra_context if layout is None else decode_context(blob, layout)
+    palaestra_cells.begin(context, question, answer_chars)
 
 def palaestra_run(code):
     return palaestra_cells.run(code)
@@ -103,8 +104,6 @@ class Worker:
         try:
             async with template.lock:  # a session forks one branch at a time
                 branch = await template.session.fork(palaestra_call=handler)
-            if len(context.blob) < SHARED_FROM:
-                await load(branch, context)
         except BaseException:
             template.branches -= 1
             raise
@@ -235,9 +234,10 @@ class SessionRepl:
 
         try:
             self._session, self._template = await self._worker.session(self._context, self._limits, self._call)
-            done = await self._session.call(
-                "palaestra_begin", [self._question, self._limits.answer_chars], timeout_s=30
-            )
+            words: list[Any] = [self._question, self._limits.answer_chars]
+            if self._template is not None and len(self._context.blob) < SHARED_FROM:  # it crosses with the first call
+                words += [self._context.layout(), self._context.blob]
+            done = await self._session.call("palaestra_begin", words, timeout_s=30)
         except SandboxError as error:
             await self.close()
             raise ReplDead(str(error), infra=True) from error

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..schema import Rollout
+from .children import child_rows
 from .judging import Verdicts
 from .objectives.types import Objective, RolloutBatch
 from .rollout import Play
@@ -114,6 +115,8 @@ def decide(
                 elif taught[i] is not None and part == 0:
                     row.teacher_prompt_ids, row.taught = render(taught[i]), True
             rows.append(row)
+        if batch.rollouts and batch.rollouts[i].children:
+            rows += child_rows(batch.rollouts[i], advantages[i], int(batch.group_ids_B[i]))
     return rows, _describe(batch, advantages, kept, rows)
 
 

@@ -322,6 +322,8 @@ def _extra(batch: Any, rows: Any) -> dict[str, dict[str, Any]]:
     """Advantage and cluster of each rollout, for the rollout files."""
     extra: dict[str, dict[str, Any]] = {rollout_id: {"advantage": None} for rollout_id in batch.ids}
     for row in rows:
+        if row.sample.rollout_id not in extra:
+            continue  # a sub-call; it stands inside its root's record
         mask = row.sample.mask_T
         extra[row.sample.rollout_id]["advantage"] = float(row.advantage_T[mask].mean()) if mask.any() else 0.0
     if batch.clusters_B is not None:

@@ -11,6 +11,7 @@ from typing import Any
 from ..schema import Feedback, Group, Message, Rollout, StopReason, Task, Turn
 from .batcher import Batcher
 from .chat import ChatFormat
+from .children import PolicyLM
 from .config import RolloutConfig
 from .engines.sampling import seed_of
 from .tasks import TaskRef, TaskSource
@@ -39,6 +40,7 @@ class Episode:
     error: str | None = None
     metrics: dict[str, float] | None = None
     key: str | None = None
+    children: tuple[Rollout, ...] = ()
 
     def fail(self, error: str, stop: StopReason = StopReason.ENV_ERROR) -> None:
         """End without a reward: what could not be judged is not a zero."""
@@ -66,6 +68,7 @@ class Episode:
             stop_reason=self.stop,
             error=self.error,
             metrics={"turns": float(len(self.turns)), **(self.metrics or {})},
+            children=self.children,
         )
 
 
@@ -158,6 +161,8 @@ class RolloutWorker:
             observation, info = await inner.areset(seed=ref.seed, options=ref.options)
         else:
             observation, info = env.reset(seed=ref.seed, options=ref.options)
+        if getattr(inner, "wants_policy", False):
+            inner.use_sub(PolicyLM(self.chat, batcher, (index, j), key))
         first = [dict(message) for message in observation]
         if self.prompt is not None:
             first = [m.to_dict() for m in self.prompt(tuple(Message(**m) for m in first))]
@@ -208,6 +213,7 @@ async def step_env(env: Any, text: str, episode: Episode, timeout: float) -> lis
         return None
     episode.feedback += tuple(f if isinstance(f, Feedback) else Feedback(**f) for f in info.get("feedback", ()))
     episode.scores = {**(episode.scores or {}), **info.get("scores", {})}
+    episode.children = tuple(info.get("children", ()))
     episode.metrics = {k: float(v) for k, v in info.get("metrics", {}).items()}
     if "solution_key" in info:
         episode.key = str(info["solution_key"])

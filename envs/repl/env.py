@@ -36,7 +36,9 @@ KNOBS: dict[str, Any] = {
     "prompt": "full",
     "repl": "fork",
     "secret": None,
+    "child_weight": "mean",
     "first_turn_answer": True,
+    "bare_code": False,
 }
 
 
@@ -47,11 +49,14 @@ class RecursiveREPL(TextEnv):
         family: task family.
         length: characters of the context.
         sub: model of sub-calls: an `LM`, a `LanguageModel`, ``"oracle"`` or ``"oracle:0.9"`` (true labels with that
-            accuracy; families linear and pairs), ``{"model": ..., "base_url": ...}``, or None (sub-calls fail).
+            accuracy; families linear and pairs), ``{"model": ..., "base_url": ...}``, ``"policy"`` (whoever steps the
+            environment gives it with `use_sub`; the trainer does), or None (sub-calls fail).
         limits: fields of `palaestra.rlm.Limits`, as a mapping; ``max_turns`` is the setting of that name.
         prompt: ``full``, ``short``, ``none``, or a `Prompt`.
         repl: backend, see `palaestra.rlm.Worker`.
         secret: text mixed into the seed instead of the host's own, see `secret.py`.
+        bare_code: a reply without any fence is run as code, for policies too small to learn fences.
+        child_weight: how sub-calls are weighted in training, see `palaestra.rlm.samples`.
         first_turn_answer: whether an answer in the first turn counts; if not, that turn's submit is refused.
     """
 
@@ -90,7 +95,8 @@ class RecursiveREPL(TextEnv):
         self._tree = Tree(limits, self._ask_sub, self._ask_sub, Trace(), seed=seed & 0xFFFFFFFF)
         node = Node("0", None, -1, 0, 0, "rlm", self._tree.seed)
         worker = host().worker(own["repl"])
-        self._first_turn_answer = bool(own["first_turn_answer"])
+        self._child_weight = own["child_weight"]
+        self._first_turn_answer, self._bare_code = bool(own["first_turn_answer"]), bool(own["bare_code"])
         self._conversation = Conversation(
             self._tree, node, Context.of(task.context), task.question, prompt, worker, ("repl", "python")
         )
@@ -115,13 +121,13 @@ class RecursiveREPL(TextEnv):
             host().run(conversation.close(), timeout=30)
 
     def oracle(self) -> Iterator[str]:
-        """Look once, then submit the gold answer."""
+        """Code that computes the answer where the family knows some, else code that submits the gold answer."""
         assert self._long is not None
         gold = self._long.gold
         text = "\n".join(f"{a}, {b}" for a, b in gold) or "none" if self._long.kind == "pairs" else as_text(gold)
-        if not self._first_turn_answer:
-            yield "```repl\nprint(len(context))\n```"
-        yield f"```repl\nsubmit({text!r})\n```"
+        final = self._long.meta.get("solution") or f"submit({text!r})"
+        steps = [final] if self._first_turn_answer else ["print(len(context))", final]
+        yield from (step if self._bare_code else f"```repl\n{step}\n```" for step in steps)
 
     def fork(self) -> TextEnv:
         """A second environment in the same state: the code runs again, sub-model replies come from the record."""
@@ -133,6 +139,11 @@ class RecursiveREPL(TextEnv):
         for action in actions:
             twin.step(action)
         return twin
+
+    @property
+    def wants_policy(self) -> bool:
+        """Whether the policy that plays is also to answer sub-calls."""
+        return {**KNOBS, **self.knobs}["sub"] == "policy"
 
     # ---- what is asked of it besides ---------------------------------------------------------------------------
 
@@ -172,6 +183,8 @@ class RecursiveREPL(TextEnv):
     async def _act(self, text: str) -> Ask | Result:
         conversation, tree = self._conversation, self._tree
         assert conversation is not None and tree is not None
+        if self._bare_code and "```" not in text:
+            text = f"```repl\n{text}\n```"
         blocks = find_blocks(text)
         cut = (
             bool(blocks) and not blocks[-1].closed
@@ -200,7 +213,8 @@ class RecursiveREPL(TextEnv):
             found = score(self._long.kind, self._long.gold, outcome.answer)
             value = found.value
             notes.append(Feedback(text=found.reason, kind="correct" if value == 1.0 else "incorrect"))
-        info["children"] = to_rollout(tree.trace, value, self._task_name, env_id=self._name).children
+        root = to_rollout(tree.trace, value, self._task_name, child_weight=self._child_weight, env_id=self._name)
+        info["children"] = root.children
         answered = outcome.status is Status.ANSWERED
         stop = None if answered else stop_reason(outcome.status)
         return Result(
@@ -236,7 +250,7 @@ async def _no_sub(
 
 
 def _sub_model(sub: Any, task: LongTask) -> LM | None:
-    if sub is None:
+    if sub is None or sub == "policy":
         return None
     if isinstance(sub, str):
         name, _, accuracy = sub.partition(":")
