@@ -30,8 +30,8 @@ Sessions: a Python process that stays::
 
 ``session(spec=None, **host_calls)``: each keyword is a plain or async function; the guest sees a function of that name
 whose arguments and result cross as data (None, bool, int, float, str, bytes, list, tuple, dict, set). A cell's clock
-stands still while the host answers. The text of an exception raised by a host function is seen by the guest. One command
-at a time per session or branch; branches run side by side.
+stands still while the host answers. The text of an exception raised by a host function is seen by the guest. One
+command at a time per session or branch; branches run side by side.
 
 A verdict is one of ``ok exception exit signal timeout_wall timeout_cpu memory output_limit process_limit file_limit
 protocol_error``. When the sandbox itself fails, ``run`` and sessions raise ``SandboxError`` (``run_batch`` returns a
@@ -63,7 +63,31 @@ from .types import (
 )
 
 __all__ = [
-    "CONFINED", "PROPERTIES", "AssertTest", "BwrapSandbox", "CallTest", "CellResult", "DockerSandbox", "ForkServerSandbox", "HostCall", "Isolation", "Job", "Limits",
-    "LocalSandbox", "Property", "RunResult", "Sandbox", "SandboxError", "SandboxLike", "SandboxUnavailable", "Session",
-    "SessionSpec", "StdioTest", "TestResult", "Verdict", "for_log", "pytest_tests", "run_sync",
-]  # fmt: skip
+    "CONFINED",
+    "PROPERTIES",
+    "AssertTest",
+    "BwrapSandbox",
+    "CallTest",
+    "CellResult",
+    "DockerSandbox",
+    "ForkServerSandbox",
+    "HostCall",
+    "Isolation",
+    "Job",
+    "Limits",
+    "LocalSandbox",
+    "Property",
+    "RunResult",
+    "Sandbox",
+    "SandboxError",
+    "SandboxLike",
+    "SandboxUnavailable",
+    "Session",
+    "SessionSpec",
+    "StdioTest",
+    "TestResult",
+    "Verdict",
+    "for_log",
+    "pytest_tests",
+    "run_sync",
+]

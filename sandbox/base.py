@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from . import languages
+from . import languages, package
 from .session import HostCall, Session, SessionHub
 from .slots import Pool, Slot
 from .types import CONFINED, Isolation, Job, RunResult, SandboxError, SandboxUnavailable, SessionSpec, expand, to_bytes
@@ -80,13 +80,15 @@ class ForkServerSandbox:
                 f"slots={slots}, max_sessions={max_sessions}, recycle_after={recycle_after}: give at least 1"
             )
         self.slots = slots
+        self._lock = threading.Lock()
+        self._closed = False
+        self.package = package.borrow()
         self.retry_starved = retry_starved
         self._runs = Pool(slots, self._launch, recycle_after)
         self._checkers = Pool(slots, self._launch, recycle_after)
         self._sessions = Pool(max_sessions, self._launch, recycle_after)
         self._numbers = itertools.count(1)
-        self._compiled: dict[Any, asyncio.Future[RunResult]] = {}
-        self._lock = threading.Lock()
+        self._compiled: dict[Any, RunResult] = {}
         self.isolation = Isolation(self.backend, "T", {})
 
     def _launch(self, profile: str) -> Slot:
@@ -119,9 +121,10 @@ class ForkServerSandbox:
             from .grading import grade
 
             return await grade(self, job)
-        job = await languages.prepare(self, job)
-        if isinstance(job, RunResult):
-            return job
+        prepared = await languages.prepare(self, job)
+        if isinstance(prepared, RunResult):
+            return prepared
+        job = prepared
         for attempt in (1, 2):
             try:
                 result, starved_s = await self._once(job)
@@ -236,6 +239,10 @@ class ForkServerSandbox:
         """``close`` for ordinary code."""
         for pool in (self._runs, self._checkers, self._sessions):
             pool.close()
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if first:
+            package.give_back()
 
     async def __aenter__(self) -> ForkServerSandbox:
         return self

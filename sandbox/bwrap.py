@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from typing import Any
 
 from . import owners, runtime
 from .base import ForkServerSandbox, run_sync
 from .guest import view
 from .local import INNER_UID, start_server
-from .slots import Slot
+from .slots import Slot, server_config
 from .types import SandboxError, SandboxUnavailable
 
 SCRATCH = "/box/s"
@@ -42,10 +43,10 @@ class BwrapSandbox(ForkServerSandbox):
         self, slots: int | None = None, *, require: Iterable[str] | None = None, disk_mb: int = 64,
         max_sessions: int = 64, retry_starved: bool = True, self_test: str = "cached",
     ) -> None:  # fmt: skip
-        super().__init__(slots or os.cpu_count() or 1, max_sessions, recycle_after=1, retry_starved=retry_starved)
         program = shutil.which("bwrap")
         if program is None:
             raise SandboxUnavailable([], "bubblewrap is not installed; apt-get install bubblewrap")
+        super().__init__(slots or os.cpu_count() or 1, max_sessions, recycle_after=1, retry_starved=retry_starved)
         self.program, self.disk_mb = program, disk_mb
         self.root = os.geteuid() == 0
         self.level, self.has_groups = "I", False
@@ -72,7 +73,7 @@ class BwrapSandbox(ForkServerSandbox):
         """What the self-test's cache must distinguish besides level and machine."""
         return f"{self.runtime.executable} {self.disk_mb}"
 
-    def _command(self, directory: str, trees: Iterable[str]) -> list[str]:
+    def _command(self, trees: Iterable[str]) -> list[str]:
         words = [
             self.program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
             "--uid", str(INNER_UID), "--gid", str(INNER_UID), "--hostname", "guest",
@@ -86,31 +87,26 @@ class BwrapSandbox(ForkServerSandbox):
                 words += ["--ro-bind", path, path]
         for path in (*(f"/etc/{name}" for name in view.ETC), *trees):
             words += ["--ro-bind-try", path, path]
-        words += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", os.path.join(directory, "palaestra"), GUEST]
+        words += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", self.package, GUEST]
         words += ["--size", str(self.disk_mb << 20), "--tmpfs", "/box", "--dir", SCRATCH]
         words += ["--symlink", f"{SCRATCH}/w/tmp", "/tmp", "--dir", "/var", "--symlink", f"{SCRATCH}/w/tmp", "/var/tmp"]
         return [*words, "--chdir", "/", "--", self.runtime.executable]
 
     def _launch(self, profile: str) -> Slot:
         extra = runtime.profile(profile, self.runtime)
-        directory = owners.make_directory()
-        undo = [lambda: shutil.rmtree(directory, ignore_errors=True)]
+        undo: list[Any] = []
         try:
-            copy = os.path.join(directory, "palaestra", "guest")
-            shutil.copytree(os.path.join(runtime.GUEST, "guest"), copy, ignore=shutil.ignore_patterns("__pycache__"))
-            os.chmod(os.path.dirname(copy), 0o755)
-            popen = {}
+            popen: dict[str, Any] = {}
             if self.root:
                 reserved = owners.UserId()
                 undo.append(reserved.release)
                 popen = {"user": reserved.uid, "group": reserved.uid, "extra_groups": []}
-            config = {
-                "op": "config", "level": "C", "uid": INNER_UID, "gid": INNER_UID, "scratch": SCRATCH, "own_pids": True, "warm": False,
-                "runtime": [*self.runtime.trees, *extra.trees], "site": list(extra.site), "preload": list(extra.preload),
-                "cgroup": None, "cgroup_version": 0,
-            }  # fmt: skip
-            command = self._command(directory, [*self.runtime.trees, *extra.trees])
-            return start_server(command, config, undo, package=GUEST, **popen)
+            config = server_config(
+                level="C", uid=INNER_UID, gid=INNER_UID, scratch=SCRATCH, own_pids=True, warm=False,
+                trees=self.runtime.trees, profile=extra,
+            )  # fmt: skip
+            command = self._command([*self.runtime.trees, *extra.trees])
+            return start_server(command, config, undo, GUEST, **popen)
         except BaseException:
             for action in reversed(undo):
                 action()

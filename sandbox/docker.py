@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from . import image, owners, runtime
 from .base import ForkServerSandbox, run_sync
 from .channel import Channel
-from .slots import Slot, error_file
+from .slots import Slot, error_file, server_config
 from .types import SandboxError, SandboxUnavailable
 
 LABEL = "palaestra.owner"
@@ -53,17 +53,20 @@ class DockerSandbox(ForkServerSandbox):
         mem_mb: int = 1024, disk_mb: int = 64, oci_runtime: str | None = None, max_sessions: int = 64,
         recycle_after: int = 2000, retry_starved: bool = True, self_test: str = "cached",
     ) -> None:  # fmt: skip
-        super().__init__(slots or os.cpu_count() or 1, max_sessions, recycle_after, retry_starved)
         client = shutil.which("docker")
         if client is None:
             raise SandboxUnavailable([], "the docker client is not installed; apt-get install docker.io")
+        super().__init__(slots or os.cpu_count() or 1, max_sessions, recycle_after, retry_starved)
         self.client, self.image_name, self.oci_runtime = client, image_name, oci_runtime
         self.mem_mb, self.disk_mb = mem_mb, disk_mb
         self.level, self.has_groups = "D", True
-        self._docker(
-            "version", "--format", "{{.Server.Version}}", hint="the Docker daemon does not answer; start dockerd"
-        )
-        self.image_id = self._image()
+        try:
+            daemon = "the Docker daemon does not answer; start dockerd"
+            self._docker("version", "--format", "{{.Server.Version}}", hint=daemon)
+            self.image_id = self._image()
+        except BaseException:
+            self.close_sync()
+            raise
         self._sweep()
         try:
             slot = run_sync(self._runs.acquire())
@@ -113,14 +116,14 @@ class DockerSandbox(ForkServerSandbox):
                 if owners.owner_is_gone(entry["Config"]["Labels"].get(LABEL, "")):
                     self._docker("rm", "-f", entry["Id"], hint="")
 
-    def _command(self, name: str, uid: int, package: str) -> list[str]:
+    def _command(self, name: str, uid: int) -> list[str]:
         mount = f"{SCRATCH}:rw,exec,nosuid,nodev,size={self.disk_mb}m,mode=0700,uid={uid},gid={uid}"
         words = [
             self.client, "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={owners.tag()}",
             "--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
             "--pids-limit", "4096", "--memory", f"{self.mem_mb}m", "--memory-swap", f"{self.mem_mb}m",
             "--user", f"{uid}:{uid}", "--tmpfs", mount, "--stop-timeout", "1", "--hostname", "guest",
-            "--volume", f"{package}:/palaestra/guest:ro",
+            "--volume", f"{self.package}:/palaestra:ro",
         ]  # fmt: skip
         for variable, value in runtime.ENVIRONMENT.items():
             words += ["--env", f"{variable}={value}"]
@@ -135,25 +138,18 @@ class DockerSandbox(ForkServerSandbox):
             )
         uid = 200_000 + secrets.randbelow(1 << 30)  # nobody else's: the process limit counts per user id
         name = f"{owners.tag()}-{next(_numbers)}"
-        directory = owners.make_directory()
-        package = os.path.join(directory, "guest")
-        shutil.copytree(os.path.join(runtime.GUEST, "guest"), package, ignore=shutil.ignore_patterns("__pycache__"))
-        os.chmod(directory, 0o755)
         errors = error_file()
         process = subprocess.Popen(
-            self._command(name, uid, package), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            self._command(name, uid), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             start_new_session=True,
         )  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         channel = Channel(os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno()))
         process.stdin.close()
         process.stdout.close()
-        config = {
-            "op": "config", "level": "C", "uid": uid, "gid": uid, "scratch": SCRATCH, "own_pids": True, "warm": True, "runtime": [],
-            "site": [], "preload": [], "cgroup": None, "cgroup_version": 0,
-        }  # fmt: skip
+        config = server_config(level="C", uid=uid, gid=uid, scratch=SCRATCH, own_pids=True)
 
         def remove() -> None:
             subprocess.run([self.client, "rm", "-f", name], capture_output=True, timeout=60)
 
-        return Slot(process, channel, config, errors, lambda: shutil.rmtree(directory, ignore_errors=True), kill=remove)
+        return Slot(process, channel, config, errors, lambda: None, kill=remove)

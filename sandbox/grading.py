@@ -1,9 +1,9 @@
 """Grading a submission by tests whose expected outputs never enter the process that runs it.
 
-*stdio tests*: the host sends stdin and compares stdout; one process per test. *Call tests*: the submission is loaded
-once, gets one input at a time, and answers with data, which the host compares. *Assert tests*: a second process holds the
-tests and sees the submission through stand-ins that exchange data. An exit code never means pass, silence never means
-pass, and a test that left no completion record has failed.
+*Stdio tests*: the host sends stdin and compares stdout; one process per test. *Call tests*: the submission is loaded
+once, gets one input at a time, and answers with data, which the host compares. *Assert tests*: a second process holds
+the tests and sees the submission through stand-ins that exchange data. An exit code never means pass, silence never
+means pass, and a test that left no completion record has failed.
 """
 
 from __future__ import annotations
@@ -157,7 +157,12 @@ async def grade(sandbox: Any, job: Job) -> RunResult:
 
 
 async def _grade_stdio(
-    sandbox: Any, base: Job, tests: list[StdioTest], early_stop: bool, found: dict[str, TestResult], runs: list[RunResult]
+    sandbox: Any,
+    base: Job,
+    tests: list[StdioTest],
+    early_stop: bool,
+    found: dict[str, TestResult],
+    runs: list[RunResult],
 ) -> None:  # fmt: skip
     limit = asyncio.Semaphore(1 if early_stop else sandbox.slots)
     failed = False

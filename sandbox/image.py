@@ -1,4 +1,4 @@
-"""The container image of guests, made without any registry: from this machine's own interpreter, or from Debian packages.
+"""The container image of guests, made without any registry: from this machine's interpreter or from Debian packages.
 
     python -m palaestra.sandbox.image                       # the interpreter's files and what they link to; offline
     python -m palaestra.sandbox.image --debian bookworm     # mmdebstrap; needs a Debian mirror
@@ -16,16 +16,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
+from typing import IO
 
 from . import runtime
 from .types import SandboxUnavailable
 
 NAME = "palaestra-sandbox:latest"
-TOOLS = ("bash", "sh", "cat", "cp", "echo", "env", "head", "ls", "mkdir", "mv", "rm", "seq", "sleep", "sort", "tail", "tr",
-         "true", "false", "wc")  # fmt: skip
+TOOLS = ("bash", "sh", "cat", "cp", "echo", "env", "head", "ls", "mkdir", "mv", "rm", "seq", "sleep", "sort", "tail",
+         "tr", "true", "false", "wc")  # fmt: skip
 SKIPPED = {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "site-packages",
            "dist-packages"}  # fmt: skip
 DIRECTORIES = ("box", "dev", "etc", "palaestra", "proc", "run", "sys", "var")
@@ -75,7 +75,7 @@ def _below_usr(path: str) -> str:
     return "/usr" + path if top in ("/bin", "/sbin", "/lib", "/lib64") else path
 
 
-def write_tar(stream: io.BufferedIOBase) -> str:
+def write_tar(stream: IO[bytes]) -> str:
     """Write the image's file system as a tar and return its SHA-256."""
     hashing = _Hashing(stream)
     files = contents()
@@ -103,7 +103,7 @@ def write_tar(stream: io.BufferedIOBase) -> str:
 class _Hashing(io.RawIOBase):
     """Passes bytes on and hashes them."""
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self.stream, self.digest = stream, hashlib.sha256()
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
@@ -150,7 +150,7 @@ def build(docker: str, name: str = NAME, debian: str | None = None, mirror: str 
     assert importer.stdin is not None
     try:
         if debian is None:
-            digest = write_tar(importer.stdin)  # type: ignore[arg-type]
+            digest = write_tar(importer.stdin)
         else:
             digest = _pipe(debian_command(debian, mirror), importer.stdin)
     except BrokenPipeError:
@@ -161,7 +161,7 @@ def build(docker: str, name: str = NAME, debian: str | None = None, mirror: str 
     return digest
 
 
-def _pipe(command: list[str], target: io.BufferedIOBase | object) -> str:
+def _pipe(command: list[str], target: IO[bytes]) -> str:
     digest = hashlib.sha256()
     try:
         maker = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH})
@@ -170,7 +170,7 @@ def _pipe(command: list[str], target: io.BufferedIOBase | object) -> str:
     assert maker.stdout is not None
     while block := maker.stdout.read(1 << 20):
         digest.update(block)
-        target.write(block)  # type: ignore[attr-defined]
+        target.write(block)
     if maker.wait():
         raise SandboxUnavailable([], f"{command[0]} ended with code {maker.returncode}")
     return digest.hexdigest()
@@ -194,4 +194,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -58,7 +58,8 @@ async def prepare(sandbox: Any, job: Job) -> Job | RunResult:
     Raises:
         ValueError: the language is unknown.
     """
-    if job.code is None or job.lang == "python":
+    code = job.code
+    if code is None or job.lang == "python":
         return job
     language = LANGUAGES.get(job.lang)
     if language is None:
@@ -67,8 +68,8 @@ async def prepare(sandbox: Any, job: Job) -> Job | RunResult:
         job = replace(job, limits=replace(job.limits, procs=language.procs))
     job = replace(job, env={**dict(language.env), **job.env})
     if not language.compile:
-        return replace(job, code=None, argv=language.run, files={**job.files, language.source: job.code})
-    built = await compile_once(sandbox, job.lang, job.code)
+        return replace(job, code=None, argv=language.run, files={**job.files, language.source: code})
+    built = await compile_once(sandbox, job.lang, code)
     if language.binary not in built.files:
         return replace(built, verdict="exit" if built.ok else built.verdict, reason=f"compile: {built.reason}")
     return replace(

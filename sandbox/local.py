@@ -14,7 +14,7 @@ from typing import Any
 from . import groups, owners, runtime
 from .base import ForkServerSandbox
 from .channel import Channel
-from .slots import Slot, error_file
+from .slots import Slot, error_file, server_config
 from .types import SandboxError, SandboxUnavailable
 
 log = logging.getLogger("palaestra.sandbox")
@@ -36,8 +36,8 @@ class LocalSandbox(ForkServerSandbox):
         recycle_after: runs after which a fork server is replaced.
         retry_starved: give a run that hit its wall limit on an overloaded machine a second chance.
         allow_unconfined: needed for level ``T``.
-        self_test: ``cached`` (once per boot, kernel, user and version), ``always``, or ``never`` (nothing is then tested,
-            so ``require`` must be empty).
+        self_test: ``cached`` (once per boot, kernel, user and version), ``always``, or ``never`` (nothing is then
+            tested, so ``require`` must be empty).
 
     Raises:
         SandboxUnavailable: the requirements cannot be met here.
@@ -123,21 +123,18 @@ class LocalSandbox(ForkServerSandbox):
             group = groups.make() if self.cgroups and self.root else None
             if group is not None:
                 undo.append(group.remove)
-            config = {
-                "op": "config", "level": self.level, "uid": uid, "gid": gid, "scratch": directory, "own_pids": False, "warm": True,
-                "runtime": [*self.runtime.trees, *extra.trees], "site": list(extra.site), "preload": list(extra.preload),
-                "cgroup": group.directories if group else None, "cgroup_version": group.version if group else 0,
-            }  # fmt: skip
-            return start_server([self.runtime.executable], config, undo)
+            config = server_config(
+                level=self.level, uid=uid, gid=gid, scratch=directory, own_pids=False, trees=self.runtime.trees,
+                profile=extra, group=group,
+            )  # fmt: skip
+            return start_server([self.runtime.executable], config, undo, self.package)
         except BaseException:
             for action in reversed(undo):
                 action()
             raise
 
 
-def start_server(
-    interpreter: list[str], config: dict[str, Any], undo: list[Any], package: str = runtime.GUEST, **popen: Any
-) -> Slot:
+def start_server(interpreter: list[str], config: dict[str, Any], undo: list[Any], package: str, **popen: Any) -> Slot:
     """Start a fork server on this machine and connect to it over a socket.
 
     Args:

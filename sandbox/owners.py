@@ -14,7 +14,7 @@ from .types import SandboxError
 PREFIX = "palaestra"
 LOCKS = "/run/palaestra-uids"
 UIDS = (64_000, 256)
-"""First user id and number of ids for guests when the host is root; ``PALAESTRA_SANDBOX_UIDS=first:count`` overrides."""
+"""First user id and number of ids for guests of root; ``PALAESTRA_SANDBOX_UIDS=first:count`` overrides."""
 
 
 def start_time(pid: int) -> str | None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 from .types import SandboxUnavailable
 
-GUEST = os.path.dirname(os.path.abspath(__file__))
-"""The directory that holds the ``guest`` package."""
 BOOT = (
     "import sys; sys.path.append(sys.argv[1]); from guest.zygote import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 )

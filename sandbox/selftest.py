@@ -69,7 +69,8 @@ class Canaries:
     def targets(self) -> dict[str, Any]:
         """Where the canaries are, for the probes."""
         return {
-            "file": self.file, "dir": self.directory, "tcp": self.tcp.getsockname()[1], "udp": self.udp.getsockname()[1],
+            "file": self.file, "dir": self.directory,
+            "tcp": self.tcp.getsockname()[1], "udp": self.udp.getsockname()[1],
             "abstract": "canary-" + self.secret, "stream": os.path.join(self.directory, "stream"),
             "datagram": os.path.join(self.directory, "datagram"), "victim": self.victim.pid, "host": os.getpid(),
             "daemon": DAEMON_NAME,

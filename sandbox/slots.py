@@ -10,11 +10,13 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .channel import Channel, ChannelClosed
+from .groups import GroupDirectories
 from .guest.frames import Frame, FrameError
+from .runtime import Profile
 from .types import SandboxError
 
 START_S = 60.0  # a fork server starts in 0.2 s; this only catches a hang
@@ -110,9 +112,48 @@ class Slot:
         release()
 
 
+def server_config(
+    *, level: str, uid: int, gid: int, scratch: str, own_pids: bool, warm: bool = True, trees: Iterable[str] = (),
+    profile: Profile | None = None, group: GroupDirectories | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The first frame a fork server receives.
+
+    Args:
+        level: ``I``, ``C`` or ``T``.
+        uid: user id of guests.
+        gid: group id of guests.
+        scratch: directory for the runs' working directories (and, for level I, to build the file view on).
+        own_pids: whether the server is alone in its PID namespace, so that everything else in it may be killed.
+        warm: whether to import the usual modules in advance.
+        trees: directories the interpreter needs.
+        profile: what is imported besides.
+        group: the slot's control group.
+    """
+    extra = profile or Profile()
+    return {
+        "op": "config",
+        "level": level,
+        "uid": uid,
+        "gid": gid,
+        "scratch": scratch,
+        "own_pids": own_pids,
+        "warm": warm,
+        "runtime": [*trees, *extra.trees],
+        "site": list(extra.site),
+        "preload": list(extra.preload),
+        "cgroup": group.directories if group else None,
+        "cgroup_version": group.version if group else 0,
+    }
+
+
 def error_file() -> Any:
     """An unnamed file for a server's error output."""
     return tempfile.TemporaryFile()
+
+
+def _settle(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Pool:
@@ -213,7 +254,7 @@ class Pool:
             while self._waiters:
                 loop, waiter = self._waiters.popleft()
                 if not loop.is_closed():
-                    loop.call_soon_threadsafe(lambda: waiter.done() or waiter.set_result(None))
+                    loop.call_soon_threadsafe(_settle, waiter)
                     return
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ this process says is a claim: times, limits and verdicts are measured by others.
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import signal
 import socket
@@ -157,7 +158,7 @@ class Session:
         self.count += 1
         name = f"<cell {self.count}>"
         driver.remember_source(name, code)
-        body = _compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        body: Any = _compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
         last = body.body.pop() if body.body and isinstance(body.body[-1], ast.Expr) else None
         if body.body:
             _exec(_compile(body, name, "exec", dont_inherit=True), self.space)
@@ -178,10 +179,8 @@ class Session:
         args, kwargs = values.decode(frame.parts["args"])
         function = self._find(frame.header["name"])
         parts = {"value": values.encode(function(*args, **kwargs))}
-        try:
+        with contextlib.suppress(values.ValueProblem):
             parts["arguments"] = values.encode(args)
-        except values.ValueProblem:
-            pass
         return {}, parts
 
     def _find(self, name: str) -> Any:
@@ -240,10 +239,8 @@ class Session:
 
 
 def _write_error(text: str) -> None:
-    try:
+    with contextlib.suppress(BaseException):
         sys.stderr.write(text)
-    except BaseException:
-        pass
 
 
 def main(fd: int, host_calls: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Control groups of one slot: memory and number of processes for the whole tree, and its processor time.
 
-The host makes the directories (see ``palaestra.sandbox.groups``) and removes them; the fork server opens the files once,
-before it leaves the host's file view, and works on descriptors only.
+The host makes the directories (see ``palaestra.sandbox.groups``) and removes them; the fork server opens the files
+once, before it leaves the host's file view, and works on descriptors only.
 """
 
 from __future__ import annotations

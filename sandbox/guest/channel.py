@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 from typing import Any
@@ -67,7 +68,5 @@ class HostChannel:
     def close(self) -> None:
         """Close both descriptors."""
         for fd in {self.read_fd, self.write_fd}:
-            try:
+            with contextlib.suppress(OSError):
                 os.close(fd)
-            except OSError:
-                pass

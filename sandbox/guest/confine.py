@@ -1,7 +1,7 @@
 """What every guest process goes through between its fork and the first line of code nobody trusts.
 
-The order matters; each step is needed by the next: group, session, descriptors, limits, user id, no_new_privs, Landlock,
-and seccomp last, because it forbids the calls above.
+The order matters; each step is needed by the next: group, session, descriptors, limits, user id, no_new_privs,
+Landlock, and seccomp last, because it forbids the calls above.
 """
 
 from __future__ import annotations

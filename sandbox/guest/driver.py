@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import contextlib
 import io
 import json
 import linecache
@@ -20,22 +21,42 @@ from typing import Any
 MAX_TRACEBACK = 8000
 
 
+def make_streams() -> tuple[Any, Any, Any]:
+    """Text streams on descriptors 0 to 2, made once by the fork server: after a fork they lead to the guest's pipes."""
+    return (
+        open(0, encoding="utf-8", errors="surrogateescape", closefd=False),
+        io.TextIOWrapper(open(1, "wb", closefd=False), encoding="utf-8", errors="backslashreplace"),
+        io.TextIOWrapper(
+            open(2, "wb", closefd=False),
+            encoding="utf-8",
+            errors="backslashreplace",
+            line_buffering=True,
+        ),
+    )
+
+
+_streams: tuple[Any, Any, Any] | None = None
+
+
+def prepare_streams() -> None:
+    """Make the streams in advance."""
+    global _streams
+    _streams = make_streams()
+
+
 def open_standard_streams() -> None:
     """Give ``sys`` fresh text streams on descriptors 0 to 2."""
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    out = io.TextIOWrapper(open(1, "wb", closefd=False), encoding="utf-8", errors="backslashreplace")
-    err = io.TextIOWrapper(
-        open(2, "wb", closefd=False), encoding="utf-8", errors="backslashreplace", line_buffering=True
-    )
-    sys.stdout, sys.stderr = out, err
-    sys.__stdout__, sys.__stderr__ = out, err
+    streams = _streams or make_streams()
+    for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def flush() -> None:
     """Flush what the program printed, whatever it has done to the streams."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
-            stream.flush()
+            stream.flush()  # type: ignore[union-attr]
         except BaseException:
             continue
 
@@ -89,10 +110,8 @@ def exit_code(error: SystemExit) -> int:
         return 0
     if isinstance(error.code, int):
         return int(error.code) & 0xFF
-    try:
+    with contextlib.suppress(BaseException):
         print(error.code, file=sys.stderr)
-    except BaseException:
-        pass
     return 1
 
 
@@ -114,20 +133,16 @@ def run(code: str, report: int) -> None:
             exec(compile(code, "main.py", "exec", dont_inherit=True), module.__dict__)
         finally:
             del code
-            threading._shutdown()  # wait for the program's threads, as an interpreter does
+            threading._shutdown()  # type: ignore[attr-defined]  # wait for the program's threads, as an interpreter does
             atexit._run_exitfuncs()
     except SystemExit as error:
         status = exit_code(error)
     except BaseException as error:
         outcome, status = describe(error), 1
-        try:
+        with contextlib.suppress(BaseException):
             sys.stderr.write(outcome["traceback"])
-        except BaseException:
-            pass
     flush()
     if os.getpid() == main:  # a forked child that ran on to the end has nothing to report
-        try:
+        with contextlib.suppress(OSError):
             os.write(report, json.dumps(outcome).encode())
-        except OSError:
-            pass
     os._exit(status)

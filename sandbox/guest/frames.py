@@ -1,7 +1,7 @@
 """Frames: the one wire format between host, fork server and guest.
 
-A frame is ``u32 header length, u32 body length, header, body``. The header is a JSON object; its key ``parts`` lists the
-names and lengths of the byte strings that follow one another in the body, so bytes travel without any encoding.
+A frame is ``u32 header length, u32 body length, header, body``. The header is a JSON object; its key ``parts`` lists
+the names and lengths of the byte strings that follow one another in the body, so bytes travel without any encoding.
 """
 
 from __future__ import annotations

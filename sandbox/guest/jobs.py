@@ -90,7 +90,7 @@ def _run(zygote: Any, job: dict[str, Any], limits: dict[str, Any], parts: dict[s
     zygote.begin(limits, files)
     opened: list[int] = []
     try:
-        stdin = memory_file(parts.get("stdin", b""))
+        stdin = memory_file(parts["stdin"]) if parts.get("stdin") else os.dup(zygote.null)
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
         opened = [stdin, *(fd for pair in pipes for fd in pair)]
         (out, out_w), (err, err_w), (rep, rep_w) = pipes

@@ -1,10 +1,12 @@
 """The fork server's side of a session: relays commands, collects output, notices limits and deaths.
 
-A session is a tree whose main process stays. Its branches are forks of that process with sockets and pipes of their own.
+A session is a tree whose main process stays. Its branches are forks of that process with sockets and pipes of their
+own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -15,7 +17,7 @@ from typing import Any
 from . import cells
 from .capture import HeadTail
 from .frames import Frame, FrameError, FrameReader, encode
-from .jobs import Meter, memory_file
+from .jobs import Meter
 from .tree import sender_of
 from .verdict import Facts, judge
 
@@ -78,10 +80,8 @@ class Branch:
     def kill(self) -> None:
         """Kill the branch's main process."""
         if self.pidfd >= 0:
-            try:
+            with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            except OSError:
-                pass
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in the running cell."""
@@ -116,7 +116,7 @@ class SessionServer:
     def start(self) -> None:
         """Fork the session's main process."""
         branch = Branch(0, self.limits["out_bytes"])
-        stdin = memory_file(b"")
+        stdin = os.dup(self.zygote.null)
         self.tree = self.zygote.make_tree()
 
         def child() -> None:
@@ -220,10 +220,8 @@ class SessionServer:
             pass
         except OSError:
             branch.queue.clear()
-        try:
+        with contextlib.suppress(OSError, ValueError):
             self.poller.modify(branch.sock.fileno(), select.POLLIN | (select.POLLOUT if branch.queue else 0))
-        except (OSError, ValueError):
-            pass
 
     def _serve_branch(self, branch: Branch, events: dict[int, int]) -> None:
         for fd, capture in branch.captures.items():
@@ -308,10 +306,8 @@ class SessionServer:
         header, parts = branch.output()
         self.host.send({"op": "ended", "branch": branch.number, "verdict": verdict, "reason": reason, **header}, parts)
         for fd in (branch.sock.fileno(), *branch.captures):
-            try:
+            with contextlib.suppress(KeyError, ValueError):
                 self.poller.unregister(fd)
-            except (KeyError, ValueError):
-                pass
         branch.close()
         self.branches.pop(branch.number, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from . import kernel
@@ -123,7 +125,7 @@ def sweep_children() -> None:
         mine |= more
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in mine - {me}:
-            _quietly(lambda pid=pid, number=number: os.kill(pid, number))
+            _quietly(partial(os.kill, pid, number))
 
 
 class NamespaceTree:
@@ -168,7 +170,7 @@ class NamespaceTree:
         os.closerange(3, report.fileno())
         os.closerange(report.fileno() + 1, 4096)
         for fd in (0, 1, 2):
-            _quietly(lambda fd=fd: os.close(fd))
+            _quietly(partial(os.close, fd))
         status, rss, leftovers = None, 0, 0
         while True:
             try:
@@ -244,7 +246,5 @@ def _run_child(child: Callable[[], None]) -> None:
 
 
 def _quietly(action: Callable[[], object]) -> None:
-    try:
+    with contextlib.suppress(OSError):
         action()
-    except OSError:
-        pass

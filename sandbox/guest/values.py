@@ -1,8 +1,9 @@
 """Values that cross between processes as data: JSON with tags for what JSON lacks. Nothing is ever unpickled.
 
-Plain: None, booleans, small integers, finite floats, text, lists, dicts with text keys. Tagged as ``{"$": kind, "v": ...}``:
-large integers, other floats, complex, bytes, tuples, sets, frozensets, and dicts with other keys. Subclasses are rebuilt
-as the built-in type they derive from, so an object with a clever ``__eq__`` arrives as dead data or not at all.
+Plain: None, booleans, small integers, finite floats, text, lists, dicts with text keys. Tagged as
+``{"$": kind, "v": ...}``: large integers, other floats, complex, bytes, tuples, sets, frozensets, and dicts with other
+keys. Subclasses are rebuilt as the built-in type they derive from, so an object with a clever ``__eq__`` arrives as
+dead data or not at all.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def _tag(value: Any, depth: int, budget: _Budget) -> Any:
     if isinstance(value, dict):
         return _tag_dict(value, depth, budget)
     if isinstance(value, (set, frozenset)):
-        base = set if isinstance(value, set) else frozenset
+        base: Any = set if isinstance(value, set) else frozenset
         return _tagged(base.__name__, [_tag(item, depth + 1, budget) for item in base.__iter__(value)])
     if isinstance(value, complex):
         return _tagged("complex", [_tag(value.real, depth + 1, budget), _tag(value.imag, depth + 1, budget)])

@@ -6,6 +6,7 @@ its end before the next. When the host goes away (end of file) it kills what run
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -15,7 +16,7 @@ import stat
 import sys
 from typing import Any
 
-from . import kernel, tree, view
+from . import driver, kernel, tree, view
 from .cgroup import Group
 from .channel import HostChannel
 from .confine import GIB, Confinement
@@ -71,6 +72,8 @@ class Zygote:
         sys.path[:] = [path for path in sys.path if path and not path.endswith("/sandbox")] + config["site"]
         for name in (*(PRELUDE if config["warm"] else ()), *config["preload"]):
             importlib.import_module(name)
+        driver.prepare_streams()
+        self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         gc.collect()
         gc.freeze()
@@ -198,7 +201,13 @@ class Zygote:
         """Throw the scratch directory away."""
         if self.level == "I":
             view.drop_work()
-        else:  # the guest may have been able to write beside its working directory, too
+            return
+        try:
+            for name in ("/tmp", "/shm", ""):
+                os.rmdir(self.work + name)
+        except OSError:
+            pass
+        if os.listdir(self.scratch):  # the guest may have been able to write beside its working directory, too
             for name in os.listdir(self.scratch):
                 remove_tree(os.path.join(self.scratch, name))
 
@@ -251,15 +260,11 @@ def remove_tree(path: str) -> None:
             os.chmod(name, 0o700, follow_symlinks=False)
         except (OSError, NotImplementedError):
             pass
-        try:
+        with contextlib.suppress(OSError, TypeError):
             function(name)
-        except (OSError, TypeError):
-            pass
 
-    try:
+    with contextlib.suppress(RecursionError, OSError):
         shutil.rmtree(path, onerror=unlock)
-    except (RecursionError, OSError):
-        pass
     if os.path.lexists(path):
         pid = os.posix_spawn("/bin/rm", ["rm", "-rf", "--one-file-system", path], {})
         os.waitpid(pid, 0)

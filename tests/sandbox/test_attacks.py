@@ -33,20 +33,34 @@ def private_namespaces() -> list[str] | None:
     return prefix if works else None
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
-def attacked(request):
-    """The lines of one backend's suite, by case and number of copies."""
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory):
+    """The suites of all backends, started together: they spend much of their time waiting for limits."""
     prefix = private_namespaces()
-    if prefix is None:
-        if os.geteuid() == 0:
-            pytest.skip("no private namespaces here, and this is root: the attacks are not run")
-        prefix = []
-    command = [*prefix, sys.executable, str(SUITE), request.param, os.readlink("/proc/self/ns/pid")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if prefix is None and os.geteuid() == 0:
+        pytest.skip("no private namespaces here, and this is root: the attacks are not run")
+    running = {}
+    for backend in BACKENDS:
+        output = tmp_path_factory.mktemp("attacks") / backend
+        words = [*(prefix or []), sys.executable, str(SUITE), backend, os.readlink("/proc/self/ns/pid")]
+        with output.open("w") as file:
+            running[backend] = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT), output
+    yield running
+    for process, _ in running.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def attacked(request, suites):
+    """The lines of one backend's suite, by case and number of copies."""
+    process, output = suites[request.param]
+    code = process.wait(HANG_S)
+    text = output.read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     if lines and "skip" in lines[0]:
         pytest.skip(f"backend {request.param} is not available here: {lines[0]['skip']}")
-    assert done.returncode == 0, f"the suite failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert code == 0, f"the suite failed:\n{text[-4000:]}"
     return {(line["id"], line["copies"]): line for line in lines}
 
 

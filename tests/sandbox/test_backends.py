@@ -86,7 +86,7 @@ def test_a_self_test_that_finds_harm_marks_the_property_absent():
     fine = RunResult(
         "ok", stdout=b'{"environ": [], "net_inet": {"tcp": "PermissionError"}, "fs_read": {"shadow": "done"}}'
     )
-    results = {name: fine for name in ("touch", "forks", "daemon", "bomb", "bombs", "burn", "fill")}
+    results = dict.fromkeys(("touch", "forks", "daemon", "bomb", "bombs", "burn", "fill"), fine)
     found = judge(results, {"net_inet"}, True, "secret")
     assert found["net_inet"].status == "absent"  # refused, they said; but a packet arrived
     assert found["fs_read"].status == "absent" and found["kill_tree"].status == "absent"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 
@@ -45,10 +46,8 @@ def test_garbage_is_refused_or_awaited_never_crashes(data):
 def test_one_flipped_byte_never_crashes(header, parts, data):
     raw = bytearray(encode(header, parts))
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
-    try:
+    with contextlib.suppress(FrameError):
         FrameReader(max_header=10_000, max_body=10_000).feed(bytes(raw))
-    except FrameError:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -129,10 +128,8 @@ def test_deep_and_cyclic_values():
 
 @given(st.binary(max_size=200))
 def test_decoding_garbage(data):
-    try:
+    with contextlib.suppress(FrameError):
         values.decode(data)
-    except FrameError:
-        pass
 
 
 @pytest.mark.parametrize(

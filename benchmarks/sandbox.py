@@ -1,0 +1,317 @@
+"""What a sandboxed run costs, next to a plain subprocess and to other ways of doing it.
+
+    python benchmarks/sandbox.py                  # every configuration that works here; about two minutes
+    python benchmarks/sandbox.py --quick          # fewer rounds
+    python benchmarks/sandbox.py --only plain,local-C,local-I
+
+Every configuration runs the same snippet in a worker process of its own. Rounds are interleaved, so that a busy machine
+is busy for all. Processor time is the growth of a cpuacct control group that holds the worker and everything below it
+(the Docker daemon and its containers are outside); wall times on a shared machine are noisy, the CPU column is the one
+to trust. The throughput column is two workers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SNIPPET = "print(sum(i * i for i in range(100)))"
+OUTPUT = b"328350\n"
+PRELUDE = ("import collections, itertools, functools, heapq, bisect, math, re, string, json, random, datetime, "
+           "decimal, fractions, statistics, typing, dataclasses\n")  # fmt: skip
+PLAIN = [os.path.realpath(sys.executable), "-I", "-S", "-c"]
+GROUPS = Path("/sys/fs/cgroup/cpuacct")
+
+
+def expect(output: bytes) -> None:
+    if output != OUTPUT:
+        raise RuntimeError(f"wrong output {output[:200]!r}")
+
+
+def command(words: list[str], **popen: Any) -> Callable[[], None]:
+    return lambda: expect(subprocess.run(words, capture_output=True, **popen).stdout)
+
+
+def limit() -> None:
+    os.setsid()
+    for kind, value in ((resource.RLIMIT_CPU, 10), (resource.RLIMIT_AS, 1 << 30), (resource.RLIMIT_NOFILE, 64)):
+        resource.setrlimit(kind, (value, value))
+
+
+def sandboxed(make: Callable[[], Any]) -> Callable[[], None]:
+    from palaestra.sandbox import Job
+
+    sandbox = make()
+    loop = asyncio.new_event_loop()
+    job = Job(code=SNIPPET)
+    return lambda: expect(loop.run_until_complete(sandbox.run(job)).stdout)
+
+
+def local(level: str) -> Callable[[], None]:
+    from palaestra.sandbox import LocalSandbox
+
+    return sandboxed(lambda: LocalSandbox(slots=1, level=level))
+
+
+def bwrap_backend() -> Callable[[], None]:
+    from palaestra.sandbox import BwrapSandbox
+
+    return sandboxed(lambda: BwrapSandbox(slots=1))
+
+
+def docker_backend() -> Callable[[], None]:
+    from palaestra.sandbox import DockerSandbox
+
+    return sandboxed(lambda: DockerSandbox(slots=1))
+
+
+def bubblewrap() -> Callable[[], None]:
+    words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--ro-bind", "/", "/"]
+    return command([*words, *PLAIN, SNIPPET])
+
+
+def docker_image() -> str:
+    from palaestra.sandbox import DockerSandbox
+    from palaestra.sandbox.image import NAME
+
+    DockerSandbox(slots=1, self_test="never", require=()).close_sync()
+    return NAME
+
+
+def docker_run() -> Callable[[], None]:
+    words = ["docker", "run", "--rm", "--network", "none", docker_image()]
+    return command([*words, "/usr/bin/python3", "-I", "-S", "-c", SNIPPET])
+
+
+def docker_exec() -> Callable[[], None]:
+    name = f"palaestra-bench-{os.getpid()}"
+    words = ["docker", "run", "-d", "--rm", "--init", "--network", "none", "--name", name, docker_image()]
+    subprocess.run([*words, "/usr/bin/sleep", "600"], check=True, capture_output=True)
+    return command(["docker", "exec", name, "/usr/bin/python3", "-I", "-S", "-c", SNIPPET])
+
+
+def smolagents() -> Callable[[], None]:
+    from smolagents.local_python_executor import LocalPythonExecutor
+
+    executor = LocalPythonExecutor([])
+    executor.send_tools({})
+    return lambda: expect(executor(SNIPPET).logs.encode())
+
+
+CONFIGURATIONS: dict[str, tuple[str, Callable[[], Callable[[], None]]]] = {
+    "plain": ("plain `python -I -S -c`", lambda: command([*PLAIN, SNIPPET])),
+    "prelude": ("plain + 16-module prelude", lambda: command([*PLAIN, PRELUDE + SNIPPET])),
+    "rlimits": ("subprocess + rlimits + setsid (`preexec_fn`)", lambda: command([*PLAIN, SNIPPET], preexec_fn=limit)),
+    "local-C": ("**LocalSandbox, level C**", lambda: local("C")),
+    "local-I": ("**LocalSandbox, level I**", lambda: local("I")),
+    "bwrap-backend": ("**BwrapSandbox**", bwrap_backend),
+    "docker-backend": ("**DockerSandbox**", docker_backend),
+    "bubblewrap": ("bubblewrap + python", bubblewrap),
+    "docker-run": ("docker run per snippet", docker_run),
+    "docker-exec": ("docker exec, warm container", docker_exec),
+    "smolagents": ("smolagents LocalPythonExecutor (in the host process, no isolation)", smolagents),
+}
+
+
+def worker(name: str) -> None:
+    """Carry out words from stdin: ``runs N`` prints wall times, ``burst S`` prints how many runs fitted."""
+    try:
+        run = CONFIGURATIONS[name][1]()
+        run()
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {str(error)[:300]}"}), flush=True)
+        return
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        word, value = line.split()
+        if word == "runs":
+            walls = []
+            for _ in range(int(value)):
+                began = time.perf_counter()
+                run()
+                walls.append(time.perf_counter() - began)
+            print(json.dumps(walls), flush=True)
+        else:
+            count, end = 0, time.perf_counter() + float(value)
+            while time.perf_counter() < end:
+                run()
+                count += 1
+            print(json.dumps(count), flush=True)
+    os._exit(0)
+
+
+class Worker:
+    """A worker process in a cpuacct group of its configuration."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.group = GROUPS / f"palaestra-bench-{os.getpid()}-{name}"
+        words = [sys.executable, __file__, "--worker", name]
+        try:
+            self.group.mkdir(exist_ok=True)
+            words = ["/bin/sh", "-c", f'echo $$ > {self.group}/cgroup.procs; exec "$@"', "sh", *words]
+        except OSError:
+            self.group = Path("/nonexistent")
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.number = number
+
+    def read(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else {"error": "the worker died"}
+
+    def say(self, words: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(words + "\n")
+        self.process.stdin.flush()
+
+    def cpu_s(self) -> float:
+        try:
+            return int((self.group / "cpuacct.usage").read_text()) / 1e9
+        except OSError:
+            return float("nan")
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def measure(names: list[str], rounds: int, per_round: int, bursts: int) -> list[dict[str, Any]]:
+    """Interleaved rounds over all configurations."""
+    workers: dict[str, list[Worker]] = {}
+    for name in names:
+        pair = [Worker(name, number) for number in (0, 1)]
+        answers = [one.read() for one in pair]
+        problem = next((answer["error"] for answer in answers if "error" in answer), None)
+        if problem:
+            print(f"{name}: left out: {problem}", file=sys.stderr)
+            for one in pair:
+                one.close()
+            continue
+        workers[name] = pair
+    walls: dict[str, list[float]] = {name: [] for name in workers}
+    cpu: dict[str, float] = dict.fromkeys(workers, 0.0)
+    rates: dict[str, list[float]] = {name: [] for name in workers}
+    for done in range(rounds):
+        for name, (first, _) in workers.items():
+            count = 1 if name == "docker-run" else per_round
+            before = first.cpu_s()
+            first.say(f"runs {count}")
+            walls[name] += first.read()
+            cpu[name] += first.cpu_s() - before
+        print(f"\rround {done + 1}/{rounds}", end="", file=sys.stderr)
+    for done in range(bursts):
+        for name, pair in workers.items():
+            for one in pair:
+                one.say("burst 1.0")
+            rates[name].append(sum(one.read() for one in pair))
+        print(f"\rburst {done + 1}/{bursts}   ", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    for pair in workers.values():
+        for one in pair:
+            one.close()
+    rows = []
+    for name in workers:
+        rows.append({
+            "name": name, "title": CONFIGURATIONS[name][0], "runs": len(walls[name]),
+            "p10_ms": 1e3 * percentile(walls[name], 0.1), "p50_ms": 1e3 * statistics.median(walls[name]),
+            "p95_ms": 1e3 * percentile(walls[name], 0.95), "cpu_ms": 1e3 * cpu[name] / len(walls[name]),
+            "rate": statistics.median(rates[name]) if rates[name] else float("nan"),
+        })  # fmt: skip
+    return rows
+
+
+async def sessions(cells: int) -> dict[str, float]:
+    """Round trips of a persistent session, the overrun of a time limit, and memory of an idle slot."""
+    from palaestra.sandbox import Job, Limits, LocalSandbox
+
+    found: dict[str, float] = {}
+    async with LocalSandbox(slots=1) as sandbox:
+        async with await sandbox.session() as session:
+            for name, code, count in (("x + 1", "x + 1", cells), ("ten prints", "for i in range(10): print(i)", cells),
+                                      ("100 kB", "print('y' * 100_000)", cells // 4)):  # fmt: skip
+                await session.exec("x = 1")
+                times = []
+                for _ in range(count):
+                    began = time.perf_counter()
+                    await session.exec(code)
+                    times.append(time.perf_counter() - began)
+                found[f"cell, {name}: p50 ms"] = 1e3 * statistics.median(times)
+                found[f"cell, {name}: p95 ms"] = 1e3 * percentile(times, 0.95)
+        overruns = []
+        for _ in range(5):
+            began = time.perf_counter()
+            await sandbox.run(Job(code="import time; time.sleep(60)", limits=Limits(wall_s=0.5)))
+            overruns.append(time.perf_counter() - began - 0.5)
+        found["timeout overrun: worst s"] = max(overruns)
+        slot = next(iter(sandbox._runs._all))
+        children = Path(f"/proc/{slot.process.pid}/task/{slot.process.pid}/children").read_text().split()
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in (slot.process.pid, *children)]
+        found["idle slot: PSS MiB"] = sum(int(text.split("Pss:")[1].split()[0]) for text in rollups) / 1024
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    plain = next((row for row in rows if row["name"] == "plain"), None)
+    lines = ["| configuration | wall p10 / p50 / p95 ms | CPU ms/run | × plain CPU | runs/s, 2 workers | × plain |",
+             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for row in rows:
+        ratio = row["cpu_ms"] / plain["cpu_ms"] if plain else float("nan")
+        rate = row["rate"] / plain["rate"] if plain and plain["rate"] else float("nan")
+        cpu = "daemon not counted" if row["name"].startswith("docker") else f"{row['cpu_ms']:.1f}"
+        share = "-" if row["name"].startswith("docker") else f"{ratio:.2f}"
+        lines.append(f"| {row['title']} | {row['p10_ms']:.1f} / {row['p50_ms']:.1f} / {row['p95_ms']:.1f} | {cpu} | "
+                     f"{share} | {row['rate']:.1f} | {rate:.1f} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--only", help="comma-separated configurations: " + ", ".join(CONFIGURATIONS))
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    options = parser.parse_args()
+    if options.worker:
+        worker(options.worker)
+        return
+    names = options.only.split(",") if options.only else list(CONFIGURATIONS)
+    rounds, per_round, bursts, cells = (5, 4, 2, 200) if options.quick else (20, 5, 6, 500)
+    rows = measure(names, rounds, per_round, bursts)
+    found = asyncio.run(sessions(cells))
+    machine = f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, kernel {os.uname().release}"
+    print(f"load {os.getloadavg()[0]:.1f} on {machine}\n")
+    print(table(rows) + "\n")
+    for name, value in found.items():
+        print(f"- {name} {value:.3f}")
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, "sessions": found}, indent=2))
+    for path in GROUPS.glob(f"palaestra-bench-{os.getpid()}-*"):
+        for _ in range(50):
+            try:
+                path.rmdir()
+                break
+            except OSError:
+                time.sleep(0.1)
+    if shutil.which("docker"):
+        sweep = "docker ps -q --filter name=palaestra-bench | xargs -r docker rm -f"
+        subprocess.run(sweep, shell=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    main()
