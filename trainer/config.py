@@ -30,19 +30,19 @@ class PolicyConfig(Section):
 
     model: str = "tiny"
     """``tiny``, a Hugging Face folder, or a Hugging Face id."""
-    layers: int = Field(2, ge=1)
+    layers: int = Field(default=2, ge=1)
     """Layers of the tiny model; this and the next four are ignored for other models."""
-    hidden: int = Field(64, ge=8)
-    heads: int = Field(2, ge=1)
-    mlp: int = Field(0, ge=0)
+    hidden: int = Field(default=64, ge=8)
+    heads: int = Field(default=2, ge=1)
+    mlp: int = Field(default=0, ge=0)
     characters: str = ""
     """Alphabet of the tiny tokenizer; empty = printable ASCII."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto = float32 on CPU, bfloat16 on a GPU."""
     device: str = "auto"
-    lora_rank: int = Field(0, ge=0)
+    lora_rank: int = Field(default=0, ge=0)
     """0 trains all weights; otherwise low-rank adapters on every projection, merged into checkpoints."""
-    lora_alpha: float = Field(32.0, gt=0)
+    lora_alpha: float = Field(default=32.0, gt=0)
 
 
 class EnvConfig(Section):
@@ -53,7 +53,7 @@ class EnvConfig(Section):
     """Knobs and settings handed to ``palaestra.make``."""
     url: str = ""
     """Environment server to play on (`palaestra serve envs`); empty = in this process."""
-    token: str = Field("", repr=False)
+    token: str = Field(default="", repr=False)
     """The server's bearer token."""
     split: bool = True
     """Train on the environment's ``train`` split and evaluate on its ``test`` split."""
@@ -64,21 +64,20 @@ class EnvConfig(Section):
 class RolloutConfig(Section):
     """How attempts are sampled."""
 
-    engine: Literal["native", "hf", "vllm"] = "native"
-    group_size: int = Field(8, ge=1)
-    prompts_per_step: int = Field(16, ge=1)
-    max_new_tokens: int = Field(64, ge=1)
+    engine: Literal["native", "hf"] = "native"
+    """native decodes with the learner's own weights; hf is the fallback for other architectures."""
+    group_size: int = Field(default=8, ge=1)
+    prompts_per_step: int = Field(default=16, ge=1)
+    max_new_tokens: int = Field(default=64, ge=1)
     """Cap on sampled tokens of one turn."""
-    temperature: float = Field(1.0, gt=0)
-    max_turns: int = Field(32, ge=1)
-    max_context: int = Field(4096, ge=2)
+    temperature: float = Field(default=1.0, gt=0)
+    max_turns: int = Field(default=32, ge=1)
+    max_context: int = Field(default=4096, ge=2)
     """Cap on prompt plus completion of one turn; a rollout that would pass it is cut off."""
-    step_timeout: float = Field(60.0, gt=0)
+    step_timeout: float = Field(default=60.0, gt=0)
     """Seconds an environment may take for one step before its rollout is given up, unscored."""
     on_template_rewrite: Literal["branch", "append"] = "branch"
     """What to do when the chat template rewrites history: start a new training sample, or keep appending."""
-    max_staleness: int = Field(0, ge=0)
-    """0 = synchronous. n = rollouts run beside training and may be up to n weight versions old."""
 
 
 class ObjectiveConfig(Section):
@@ -99,14 +98,14 @@ class JudgeConfig(Section):
 
     url: str = ""
     """Base URL. Empty = use what the environment says about its solutions."""
-    token: str = Field("", repr=False)
+    token: str = Field(default="", repr=False)
     scope: Literal["answer", "semantic", "strategy"] = "answer"
     method: str = "auto"
     reward: bool = False
     """Replace the environment's reward by the judge's ``/v1/score``."""
     judge: str = ""
     """Name of the judge on the server that gives rewards."""
-    timeout: float = Field(60.0, gt=0)
+    timeout: float = Field(default=60.0, gt=0)
     on_failure: Literal["stop", "unscored"] = "stop"
     """stop = end the run with the step saved; unscored = the groups train nothing and are counted."""
 
@@ -114,63 +113,63 @@ class JudgeConfig(Section):
 class WarmupConfig(Section):
     """Supervised warm start on solutions that the environment generates; 0 steps switches it off."""
 
-    steps: int = Field(0, ge=0)
+    steps: int = Field(default=0, ge=0)
     """Most steps."""
-    target: float = Field(0.4, ge=0, le=1)
+    target: float = Field(default=0.4, ge=0, le=1)
     """Stop at the first check whose pass@1 on held-out tasks reaches this."""
-    check_every: int = Field(20, ge=1)
-    batch_size: int = Field(256, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
-    warmup_steps: int = Field(5, ge=0)
-    tasks: int = Field(256, ge=1)
+    check_every: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    warmup_steps: int = Field(default=5, ge=0)
+    tasks: int = Field(default=256, ge=1)
     """Held-out tasks of a check."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class TrainConfig(Section):
     """Optimisation."""
 
-    steps: int = Field(100, ge=0)
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_steps: int = Field(20, ge=0)
-    final_lr: float = Field(0.1, ge=0, le=1)
+    steps: int = Field(default=100, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_steps: int = Field(default=20, ge=0)
+    final_lr: float = Field(default=0.1, ge=0, le=1)
     """Share of the learning rate that linear decay ends at; 1 = constant."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.99)
-    max_grad_norm: float = Field(1.0, gt=0)
-    epochs: int = Field(1, ge=1)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    epochs: int = Field(default=1, ge=1)
     """Passes over each step's rollouts."""
-    minibatches: int = Field(1, ge=1)
+    minibatches: int = Field(default=1, ge=1)
     """Optimiser steps in one pass."""
-    token_budget: int = Field(16384, ge=64)
+    token_budget: int = Field(default=16384, ge=64)
     """Padded tokens of one micro-batch; lower it when memory runs out."""
-    head_chunk: int = Field(1024, ge=16)
+    head_chunk: int = Field(default=1024, ge=16)
     """Positions whose logits exist at once, for large vocabularies."""
     gradient_checkpointing: bool = False
     shared_prefix: bool = True
     """Encode each prompt once for its whole group (exact)."""
-    max_ratio: float = Field(1e4, gt=1)
+    max_ratio: float = Field(default=1e4, gt=1)
     """An optimiser step whose importance ratio passes this is skipped and counted."""
-    max_bad_steps: int = Field(10, ge=1)
+    max_bad_steps: int = Field(default=10, ge=1)
     """Stop after so many skipped optimiser steps in a row."""
-    checkpoint_every: int = Field(50, ge=1)
-    keep: int = Field(2, ge=1)
+    checkpoint_every: int = Field(default=50, ge=1)
+    keep: int = Field(default=2, ge=1)
     """Checkpoints kept."""
-    threads: int = Field(0, ge=0)
+    threads: int = Field(default=0, ge=0)
     """CPU threads of torch; 0 leaves them alone. Part of a run's identity: another count changes rounding."""
 
 
 class EvalConfig(Section):
     """Evaluation on held-out tasks."""
 
-    every: int = Field(0, ge=0)
+    every: int = Field(default=0, ge=0)
     """Steps between evaluations; 0 = only before and after training."""
-    tasks: int = Field(128, ge=1)
-    samples: int = Field(8, ge=1)
+    tasks: int = Field(default=128, ge=1)
+    samples: int = Field(default=8, ge=1)
     pass_at: tuple[int, ...] = (1,)
     greedy: bool = True
-    temperature: float = Field(1.0, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
     success: float = 1.0
     """A rollout whose reward reaches this is right."""
     start: bool = True
@@ -187,9 +186,9 @@ class LogConfig(Section):
     """What a run writes besides metrics.jsonl."""
 
     tensorboard: bool = True
-    rollouts: int = Field(4, ge=0)
+    rollouts: int = Field(default=4, ge=0)
     """Groups a step whose rollouts are written to rollouts/; 0 writes none."""
-    rollouts_every: int = Field(1, ge=1)
+    rollouts_every: int = Field(default=1, ge=1)
     wandb: str = ""
     """Project name; empty = off. Needs the wandb package."""
     trackio: str = ""

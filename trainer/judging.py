@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .config import ConfigError, JudgeConfig
@@ -77,7 +77,7 @@ class Judging:
                 config.url, token=config.token or None, judge=config.judge or None, deadline_s=config.timeout
             )
         self.client = client
-        server_only = [need for need in ("ranks", "diversity") if need in self.needs]
+        server_only: list[str] = [need for need in ("ranks", "diversity") if need in self.needs]
         if config.reward:
             server_only.append("reward")
         if server_only and client is None:
@@ -101,8 +101,10 @@ class Judging:
         if not self.active or not plays:
             return verdicts
         start = time.perf_counter()
-        asked = {name: {} for name in ("clusters", "ranks", "diversity") if name in self.needs}
-        verdicts = replace(verdicts, **asked)  # empty, not None: asked for, and nothing known yet
+        # Empty, not None: asked for, and nothing known yet.
+        verdicts.clusters = {} if "clusters" in self.needs else None
+        verdicts.ranks = {} if "ranks" in self.needs else None
+        verdicts.diversity = {} if "diversity" in self.needs else None
         if self.config.reward:
             self._ask(verdicts, plays, self._score)
         if "clusters" in self.needs:

@@ -7,7 +7,6 @@ are left out of the forward pass where they cannot matter, and stay in the count
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -80,7 +79,7 @@ class Learner:
             fused=all(p.is_floating_point() for p in self.parameters),
         )
         self.bad_in_a_row = 0
-        self.tokens_seen = 0
+        self.length_cap = 0
 
     @property
     def device(self) -> Any:
@@ -231,7 +230,7 @@ class Learner:
 
     def max_length(self, rows: Sequence[Row]) -> int:
         """The constant divisor of length-normalised losses; set by the loop to the run's cap."""
-        return getattr(self, "length_cap", 0) or max((len(row.sample) for row in rows), default=1)
+        return self.length_cap or max((len(row.sample) for row in rows), default=1)
 
     def _head(
         self,
@@ -307,8 +306,3 @@ class Learner:
             }
         )
         metrics.sums["_rollout_max_gap"] = max(metrics.sums["_rollout_max_gap"], float(gap.abs().max()))
-
-
-def seconds() -> float:
-    """A monotonic clock."""
-    return time.perf_counter()

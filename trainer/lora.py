@@ -20,9 +20,8 @@ def add_adapters(model: Any, rank: int, alpha: float, seed: int = 0) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    settings = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
-    )
+    options: dict[str, Any] = {"r": rank, "lora_alpha": alpha, "target_modules": "all-linear", "lora_dropout": 0.0}
+    settings = LoraConfig(task_type="CAUSAL_LM", **options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return get_peft_model(model, settings).eval()

@@ -49,15 +49,13 @@ def plan(
     current: list[int] = []
     count = longest = widest = 0
     for unit in units:
-        length = max(longest, *(lengths[r] for r in unit), 1)
-        prompt = max(widest, len(prompts[unit[0]]))
-        if current and cost(count + 1, len(current) + len(unit), prompt, length) > budget:
+        length, size = max(lengths[row] for row in unit), len(prompts[unit[0]])
+        joined = cost(count + 1, len(current) + len(unit), max(widest, size), max(longest, length, 1))
+        if current and joined > budget:
             batches.append(current)
-            current, count = [], 0
-            length = max(*(lengths[r] for r in unit), 1)
-            prompt = len(prompts[unit[0]])
+            current, count, longest, widest = [], 0, 0, 0
         current = [*current, *unit]
-        count, longest, widest = count + 1, length, prompt
+        count, longest, widest = count + 1, max(longest, length), max(widest, size)
     if current:
         batches.append(current)
     return batches

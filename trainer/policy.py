@@ -99,7 +99,7 @@ def _load_pretrained(name: str, dtype: Any) -> tuple[Any, Any]:
         raise ConfigError(
             f"policy.model = {name!r}: its tokenizer has no chat template; use an instruction-tuned model"
         )
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = int(model.config.get_text_config().vocab_size)
     if len(tokenizer) > vocabulary:
         raise ConfigError(
             f"policy.model = {name!r}: the tokenizer knows {len(tokenizer)} tokens and the model {vocabulary}; "
@@ -130,7 +130,7 @@ def _refuse_if_too_large(name: str, config: Any, dtype: Any) -> None:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    found: list[int] = []
+    found: list[Any] = []
     for source in (tokenizer.eos_token_id, getattr(model.generation_config, "eos_token_id", None)):
         found += source if isinstance(source, list) else [source]
     return tuple(dict.fromkeys(i for i in found if i is not None))

@@ -12,23 +12,11 @@ from .checkpoint import write_atomically
 from .config import ConfigError, LogConfig, RunConfig, load_config, to_toml
 from .rollout import Play
 
-MAY_CHANGE = frozenset(
-    [
-        "out",
-        "log",
-        "train.steps",
-        "train.checkpoint_every",
-        "train.keep",
-        "train.max_bad_steps",
-        "judge.url",
-        "judge.token",
-        "judge.timeout",
-        "judge.on_failure",
-        "env.url",
-        "env.token",
-        "rollout.step_timeout",
-    ]
-)
+MAY_CHANGE = {
+    *("out", "log", "env.url", "env.token", "rollout.step_timeout"),
+    *("train.steps", "train.checkpoint_every", "train.keep", "train.max_bad_steps"),
+    *("judge.url", "judge.token", "judge.timeout", "judge.on_failure"),
+}
 """Settings that a resumed run may have changed without becoming another run."""
 
 

@@ -10,7 +10,6 @@ import torch
 from .config import ConfigError, TrainConfig
 from .forward import Forward
 from .head import HeadOutput, head, linear_logits, mixed_logits
-from .lora import is_adapted
 from .objectives.types import Objective, TeacherTargets
 from .rows import Collated, Row, collate
 
@@ -46,7 +45,7 @@ class Teachers:
 
     def _copy(self, model: Any) -> Forward:
         twin = copy.deepcopy(model).eval().requires_grad_(False)
-        return Forward(twin, shared_prefix=self.config.shared_prefix and not is_adapted(model))
+        return Forward(twin, shared_prefix=self.config.shared_prefix)
 
     def _load(self, name: str | None, role: str) -> Forward:
         from .config import PolicyConfig
@@ -93,7 +92,7 @@ class Teachers:
         spec, theirs = self.spec, collate(collated.rows, collated.mask_BT.device, teacher=True)
         assert spec is not None
         current = learner.forward
-        parts = {
+        parts: list[tuple[float, Forward | None]] = {
             "current": [(1.0, current)],
             "ema": [(1.0, self.ema)],
             "frozen": [(1.0, self.initial)],

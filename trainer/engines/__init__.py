@@ -12,7 +12,7 @@ def make_engine(kind: str, policy: Any, version: int = 0) -> Any:
     """Make an engine for a loaded policy.
 
     Args:
-        kind: ``native``, ``hf`` or ``vllm``. A model that the native engine cannot run falls back to ``hf``, loudly.
+        kind: ``native`` or ``hf``. A model that the native engine cannot run falls back to ``hf``, loudly.
         policy: a `Policy`.
         version: weight version it starts with.
     """
@@ -29,8 +29,4 @@ def make_engine(kind: str, policy: Any, version: int = 0) -> Any:
         from .hf import HuggingFaceEngine
 
         return HuggingFaceEngine(policy.model, policy.tokenizer, version=version)
-    if kind == "vllm":
-        from .vllm import VLLMEngine
-
-        return VLLMEngine.from_policy(policy, version=version)
-    raise ValueError(f"unknown engine {kind!r}; choose native, hf or vllm")
+    raise ValueError(f"unknown engine {kind!r}; choose native or hf")

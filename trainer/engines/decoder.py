@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..lora import effective_weight, is_adapted
+
 SUPPORTED = ("Qwen3ForCausalLM", "Qwen2ForCausalLM", "LlamaForCausalLM")
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 
@@ -57,6 +59,7 @@ class PromptCache:
 
 def why_unsupported(model: Any) -> str | None:
     """Why this model needs the Hugging Face path, or None when `Decoder` computes exactly what it does."""
+    model = _inner(model)
     config = model.config
     name = type(model).__name__
     if name not in SUPPORTED:
@@ -65,14 +68,24 @@ def why_unsupported(model: Any) -> str | None:
         return f"activation {config.hidden_act!r} is not silu"
     if getattr(config, "use_sliding_window", False):
         return "the model uses sliding-window attention"
-    if getattr(config, "mlp_bias", False) or model.model.layers[0].self_attn.o_proj.bias is not None:
+    if getattr(config, "mlp_bias", False) or _bias(model.model.layers[0].self_attn.o_proj) is not None:
         return "the model has biases on its output or MLP projections"
     rope = getattr(model.model.rotary_emb, "rope_type", "default")
     if rope not in _STATIC_ROPE:
         return f"rotary embedding {rope!r} depends on the sequence length"
-    if type(model.model.layers[0].self_attn.q_proj) is not torch.nn.Linear:
-        return "its projections are not plain linear layers (an adapter is attached)"
+    projection = model.model.layers[0].self_attn.q_proj
+    if type(getattr(projection, "base_layer", projection)) is not torch.nn.Linear:
+        return "its projections are not plain linear layers"
     return None
+
+
+def _inner(model: Any) -> Any:
+    """The Hugging Face model under low-rank adapters."""
+    return model.get_base_model() if is_adapted(model) else model
+
+
+def _bias(linear: Any) -> Any:
+    return getattr(linear, "base_layer", linear).bias
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -102,7 +115,7 @@ class Decoder:
         reason = why_unsupported(model)
         if reason:
             raise ValueError(f"the native decoder cannot run this model: {reason}; use engine = 'hf'")
-        self.model = model
+        self.model = model = _inner(model)
         config = model.config
         self.heads = config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
@@ -116,18 +129,18 @@ class Decoder:
         for layer in self.model.model.layers:
             attention, mlp = layer.self_attn, layer.mlp
             projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-            biased = projections[0].bias is not None
+            biases = [_bias(p) for p in projections]
             layers.append(
                 LayerWeights(
                     norm_attention=layer.input_layernorm.weight,
-                    qkv=torch.cat([p.weight for p in projections]),
-                    qkv_bias=torch.cat([p.bias for p in projections]) if biased else None,
+                    qkv=torch.cat([effective_weight(p) for p in projections]),
+                    qkv_bias=None if biases[0] is None else torch.cat(biases),
                     q_norm=getattr(getattr(attention, "q_norm", None), "weight", None),
                     k_norm=getattr(getattr(attention, "k_norm", None), "weight", None),
-                    out=attention.o_proj.weight,
+                    out=effective_weight(attention.o_proj),
                     norm_mlp=layer.post_attention_layernorm.weight,
-                    gate_up=torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)),
-                    down=mlp.down_proj.weight,
+                    gate_up=torch.cat((effective_weight(mlp.gate_proj), effective_weight(mlp.up_proj))),
+                    down=effective_weight(mlp.down_proj),
                 )
             )
         base = self.model.model

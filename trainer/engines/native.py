@@ -231,7 +231,7 @@ class NativeEngine:
         start = time.perf_counter()
         if isinstance(source, dict):
             self.decoder.model.load_state_dict(source)
-        elif source is not None and source is not self.decoder.model:
+        elif source is not None:
             self.decoder = Decoder(source)
         self._refresh()
         self.version = version
