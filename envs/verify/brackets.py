@@ -18,6 +18,8 @@ def bracket(p: Parser, opening: str) -> Node:
         node = p.items(("}",))
         if p.accept("over"):
             node = p.made("div", node, p.items(("}",)))
+        elif p.accept("choose"):
+            node = p.made("fn", "binom", node, p.items(("}",)))
         p.expect("}")
         return node
     if opening in ("(", "["):

@@ -13,6 +13,7 @@ from .lex import Node
 
 MIN_POINTS = 3
 ENOUGH_POINTS = 10
+MIN_TRIED = 16
 _SCALES = (Fraction(1, 3), Fraction(3, 2), Fraction(5, 2), Fraction(6), Fraction(13), Fraction(90))
 
 
@@ -216,8 +217,8 @@ class Values:
         from .numeric import Evaluator, fraction_value
 
         found = 0
-        for point in self.points(names):
-            if found >= ENOUGH_POINTS and isinstance(next(iter(point.values())), Fraction):
+        for tried, point in enumerate(self.points(names)):
+            if found >= ENOUGH_POINTS and tried >= MIN_TRIED and isinstance(next(iter(point.values())), Fraction):
                 continue
             evaluate = Evaluator(
                 {name: fraction_value(v) if isinstance(v, Fraction) else mpf(v) for name, v in point.items()},
@@ -231,21 +232,23 @@ class Values:
                 continue
             found += 1
             yield values
-            if found >= ENOUGH_POINTS + 2:
+            if tried > 32 and found >= ENOUGH_POINTS + 2:
                 return
 
     def points(self, names: list[str]) -> Iterator[dict[str, Any]]:
-        """Real points: alternately all positive and of mixed signs, at several scales; then whole numbers."""
+        """Real points of all signs at several scales, then whole numbers."""
         rng = random.Random(self.seed)
-        for n in range(28):
+        for n in range(32):
+            # With up to three variables every pattern of signs comes up in turn.
+            signs = n if len(names) <= 3 else rng.randrange(2 ** len(names)) if n % 2 else 0
             point = {}
-            for name in names:
-                scale = _SCALES[(n // 2) % len(_SCALES)] if n < 12 else rng.choice(_SCALES)
+            for place, name in enumerate(names):
+                scale = rng.choice(_SCALES)
                 size = scale * Fraction(rng.randrange(100, 1000), 700)
-                point[name] = -size if n % 2 and (n % 4 == 1 or rng.random() < 0.5) else size
+                point[name] = -size if signs >> place & 1 else size
             yield point
         for n in range(8):
-            yield {name: rng.randrange(1, 4 + 2 * n) + len(names) * 0 for name in names}
+            yield {name: rng.randrange(1, 4 + 2 * n) for name in names}
 
 
 def close(pair: Callable[[int], tuple[Any, Any]]) -> bool:

@@ -207,6 +207,10 @@ class _Lexer:
         grouped = _GROUPED.match(text, at)
         if grouped is None and self.thousands is not None and self.thousands[at]:
             grouped = _COMMAS.match(text, at)
+        if grouped is None and self.thousands is None:
+            listed = _COMMAS.match(text, at)
+            if listed is not None and ",0" in listed[0]:  # "1,024" is no list
+                raise Unreadable(Reason.MALFORMED, "a number of a list that begins with 0")
         if grouped is not None:
             self.at = grouped.end()
             raw = re.sub(r"[^\d.]", "", grouped[0])
@@ -294,17 +298,17 @@ class _Lexer:
             self.space = True
         elif bare in CURRENCY:
             self.add("text", bare)
+        elif re.match(r"[-+]?\d[\d.,/]*\s*[A-Za-z]", bare):
+            self.at = mark  # "12 apples": read the group itself
         elif (
             not re.search(r"[A-Za-z]", bare) or "\\" in bare or "$" in bare or (maths and re.search(r"[\d^_=+]", bare))
         ):
-            if command != "mathrm" and not maths and re.search(r"[A-Za-z]{3}", re.sub(r"\\[A-Za-z]+", "", bare)):
+            if not maths and re.search(r"[A-Za-z]{3}", re.sub(r"\\[A-Za-z]+", "", bare)):
                 return self.add("text", bare)
-            self.at = mark  # not words: read the group itself
+            self.at = mark
         elif maths and len(bare) == 1 and (command != "mathrm" or bare in "eiRZQNC"):
-            self.add(
-                "cmd" if bare in _SETS and command == "mathbf" else "word",
-                _SETS[bare] if bare in _SETS and command == "mathbf" else bare,
-            )
+            number_set = _SETS.get(bare) if command == "mathbf" else None
+            self.add("cmd" if number_set else "word", number_set or bare)
         else:
             self.add("text", bare)
 

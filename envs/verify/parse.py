@@ -23,17 +23,19 @@ from .units import lookup
 
 __all__ = ["Parser"]
 
+_LEAD = re.compile(r"[A-Za-z ,']{0,80}(?:\bis|\banswer|:)", re.IGNORECASE)  # "The area is"
+
 
 class Parser(Cursor):
     """One pass over the tokens of an answer."""
 
     def answer(self) -> Node:
         """The whole text: one value, or a list of values."""
-        while self.token.kind == "text" and re.fullmatch(
-            r"(?:so|thus|the)?\s*(?:final\s*)?(?:the)?\s*answer\s*(?:is)?:?", self.token.value.strip().lower()
-        ):
+        while self.token.kind == "text" and _LEAD.fullmatch(self.token.value.strip()):
             self.at += 1
         node = self.items(())
+        if self.is_(".") and self.peek().kind == "end":
+            self.at += 1
         if self.token.kind != "end":
             raise bad("text after the answer")
         if self.conditions:
@@ -141,8 +143,8 @@ class Parser(Cursor):
         sign = self.accept("+", "-", "pm", "mp")
         if (
             sign is None
-            and self.token.kind == "word"
-            and self.token.value.lower() == "minus"
+            and self.token.kind in ("word", "text")
+            and self.token.value.strip().lower() == "minus"
             and self.peek().kind != "end"
         ):
             self.at += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from .verdict import Reason, Unreadable
 
@@ -12,6 +13,7 @@ _SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "012345
 _SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢ", "0123456789+-()ni", strict=True))
 _SUPER_RUN = re.compile("[" + "".join(_SUPERSCRIPT) + "]+")
 _SUB_RUN = re.compile("[" + "".join(_SUBSCRIPT) + "]+")
+_MATH_LETTERS = re.compile("[\U0001d400-\U0001d7ff]")
 _ROOT_OF_NUMBER = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?)")
 _TYPESET = re.compile(r"\^\{?(\d+)\}?\s*[/⁄]\s*_\{?(\d+)\}?")
 _ROOT = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
@@ -78,6 +80,7 @@ def normalise(text: str) -> str:
     if text.isascii():
         return text
     text = _INVISIBLE.sub("", text)
+    text = _MATH_LETTERS.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
     text = _SUPER_RUN.sub(lambda m: "^{" + "".join(_SUPERSCRIPT[c] for c in m[0]) + "}", text)
     text = _SUB_RUN.sub(lambda m: "_{" + "".join(_SUBSCRIPT[c] for c in m[0]) + "}", text)
     text = _TYPESET.sub(r"\\frac{\1}{\2}", text)
