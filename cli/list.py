@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         from ._envs import import_all
 
         import_all(imports)
-        rows = [{"id": e.id, "summary": e.summary, "knobs": _knobs(e)} for e in list_envs()]
+        rows: list[dict[str, Any]] = [{"id": e.id, "summary": e.summary, "knobs": _knobs(e)} for e in list_envs()]
         if as_json:
             typer.echo(json.dumps(rows, indent=2, default=str))
             return

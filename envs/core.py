@@ -55,6 +55,7 @@ class TextEnv(gym.Env[tuple, str]):
         defaults, open_ended = self._knobs()
         self._arguments = dict(arguments)
         self.knobs, self.settings = sort_arguments(arguments, defaults, open_ended, Settings(), self._name)
+        self._base_settings = self.settings  # before any option of an episode
         self.render_mode = self.settings.render_mode
         self.observation_space = Messages()
         self.action_space = UnicodeText()
@@ -140,9 +141,11 @@ class TextEnv(gym.Env[tuple, str]):
             self._seeds = self._seeds or np.random.default_rng()
             seed = int(self._seeds.integers(2**31))
         super().reset(seed=seed)
-        defaults, open_ended = self._knobs()
-        extra, settings = sort_arguments(options or {}, defaults, open_ended, self._base_settings, self._name)
-        knobs = {**self.knobs, **extra}
+        knobs, settings = self.knobs, self._base_settings
+        if options:
+            defaults, open_ended = self._knobs()
+            extra, settings = sort_arguments(options, defaults, open_ended, settings, self._name)
+            knobs = {**knobs, **extra}
         self._options = dict(options or {})
         self._episode_seed, self.settings = seed, settings
         self.current_task, self._toolbox, self._actions, self.messages = None, None, [], []
@@ -230,12 +233,6 @@ class TextEnv(gym.Env[tuple, str]):
     @property
     def _name(self) -> str:
         return (self.spec.id if self.spec else "") or self.env_id or type(self).__name__
-
-    @property
-    def _base_settings(self) -> Settings:
-        """The settings given to ``make``, before any option of an episode."""
-        defaults, open_ended = self._knobs()
-        return sort_arguments(self._arguments, defaults, open_ended, Settings(), self._name)[1]
 
     @property
     def _turn_limit(self) -> int | None:

@@ -17,7 +17,7 @@ from .problem import Problem
 REWARDS = ("share", "all")
 
 
-@env("palaestra/Code-v0", blocking=True)
+@env("palaestra/Code-v0", local_only=("tasks",), blocking=True)
 def code(
     rng: np.random.Generator,
     family: str = "mixed",

@@ -10,13 +10,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
-        self.sessions_open = Gauge("palaestra_env_sessions_open", "Running episodes.", **of)
-        self.sessions = Counter("palaestra_env_sessions", "Episodes started.", ["env_id"], **of)
-        self.closed = Counter("palaestra_env_sessions_closed", "Episodes ended, by cause.", ["why"], **of)
-        self.steps = Counter("palaestra_env_steps", "Steps, scored or not.", ["env_id", "outcome"], **of)
+        of = self.registry
+        self.sessions_open = Gauge("palaestra_env_sessions_open", "Running episodes.", registry=of)
+        self.sessions = Counter("palaestra_env_sessions", "Episodes started.", ["env_id"], registry=of)
+        self.closed = Counter("palaestra_env_sessions_closed", "Episodes ended, by cause.", ["why"], registry=of)
+        self.steps = Counter("palaestra_env_steps", "Steps, scored or not.", ["env_id", "outcome"], registry=of)
         self.seconds = Histogram(
-            "palaestra_env_seconds", "Time of one reset or step, queueing included.", ["what"], **of
+            "palaestra_env_seconds", "Time of one reset or step, queueing included.", ["what"], registry=of
         )
 
     def text(self) -> bytes:
