@@ -6,6 +6,7 @@ import ast
 import inspect
 import sys
 import textwrap
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -38,17 +39,24 @@ Other packages add objectives through the entry-point group `palaestra.objective
 
 def documentation(params: type) -> dict[str, str]:
     """Docstrings of the fields of a parameter class, inherited ones included."""
+    return {name: text for owner in reversed(params.__mro__) for name, text in _own_documentation(owner).items()}
+
+
+@cache
+def _own_documentation(owner: type) -> dict[str, str]:
+    """Docstrings under the fields that a class itself declares."""
+    if owner.__module__.startswith(("pydantic", "builtins")):
+        return {}
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
+    except (OSError, TypeError):  # a class made in a shell has no source
+        return {}
     found: dict[str, str] = {}
-    for owner in reversed(params.__mro__):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
-        except (OSError, TypeError):
-            continue
-        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for node, after in pairwise(body):
-            text = after.value if isinstance(after, ast.Expr) else None
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(text, ast.Constant):
-                found[node.target.id] = " ".join(str(text.value).split())
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    for node, after in pairwise(body):
+        text = after.value if isinstance(after, ast.Expr) else None
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(text, ast.Constant):
+            found[node.target.id] = " ".join(str(text.value).split())
     return found
 
 
