@@ -1,3 +1,4 @@
+# ruff: noqa: E501, I001 - `rlm` is the official package, and tables are wide
 """The recursive engine against the official `rlms` package: same stub model, same cells, in alternation.
 
     python -m venv build/rlms && build/rlms/bin/pip install rlms==0.1.3
@@ -8,7 +9,7 @@ The stub is an OpenAI-compatible server in a process of its own that answers at 
 message is a turn and gets the next scripted block; any other one is a sub-call and gets "ok" after a delay. Each
 measurement is one process: an unmeasured run, then the measured one.
 
-    turn       stub's last byte of a turn to the arrival of the next one, minus the same for a bare client loop
+    turn       the stub's last byte of a turn to the arrival of the next, minus the same for a bare client loop
     floor      wall time of a run of one turn
     batch      one cell with 256 sub-calls of 200 ms
     children   one cell with 16 recursive children that answer at once
@@ -32,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +135,7 @@ def gaps(url: str, model: str) -> list[float]:
     import urllib.request
 
     rows = json.load(urllib.request.urlopen(f"{url.removesuffix('/v1')}/stats/{model}"))["turns"]
-    return [1000 * (b[0] - a[1]) for a, b in zip(rows, rows[1:], strict=False)]
+    return [1000 * (b[0] - a[1]) for a, b in pairwise(rows)]
 
 
 def ours(case: str, size: int, url: str, name: str) -> dict[str, Any]:
@@ -262,6 +264,9 @@ def main() -> None:
     parser.add_argument("--official", help="Python of an environment with rlms; without it only Palaestra is measured.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10**5, 10**6, 10**7, 10**8])
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument(
+        "--log-up-to", type=int, default=10**7, help="Largest context of logged turns; rlms writes it again each turn."
+    )
     parser.add_argument("--write", type=Path, help="Write the table there.")
     options = parser.parse_args()
     server = subprocess.Popen([sys.executable, "-P", __file__, "stub"], stdout=subprocess.PIPE, text=True)
@@ -319,7 +324,7 @@ def collect(options: argparse.Namespace, url: str) -> list[tuple[str, str, str, 
             found,
             lambda r: f"{low([x['peak_kb'] for x in r]) / 1024:.1f} MB",
         )
-    for size in options.sizes[-2:]:
+    for size in [s for s in options.sizes if s <= options.log_up_to][-2:]:
         logged = runs("turns", size, "log")
         add(
             f"logged turn, {size:,}", TARGETS["logged turn"], logged,

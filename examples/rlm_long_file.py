@@ -42,7 +42,8 @@ def offline() -> None:
     result = RLM(root, OracleLM(task)).run_sync(task.context, task.question)
     print("question:", task.question)
     print("answer:", result.answer, "- score", score(task.kind, task.gold, result.answer or "").value)
-    print(f"{len(task.context):,} characters, {result.usage.by_depth[1].calls} sub-calls, {len(result.trace.root.turns)} turns")
+    calls, turns = result.usage.by_depth[1].calls, len(result.trace.root.turns)
+    print(f"{len(task.context):,} characters, {calls} sub-calls, {turns} turns")
     print("tree:", write_html(result.trace, "rlm-trace.html"))
 
 

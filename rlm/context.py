@@ -1,4 +1,4 @@
-"""The long input of a run: text, bytes, a list of texts, a mapping of texts or a JSON value, measured and hashed once."""
+"""The long input of a run: text, bytes, a list or mapping of texts or a JSON value, measured and hashed once."""
 
 from __future__ import annotations
 

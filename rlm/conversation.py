@@ -1,4 +1,4 @@
-"""One conversation with a REPL: replies go in, cells run, observations come out. The engine and the environment share it."""
+"""One conversation with a REPL: replies go in, cells run, observations come out. Engine and environment share it."""
 
 from __future__ import annotations
 

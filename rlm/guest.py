@@ -1,3 +1,4 @@
+# ruff: noqa: RUF005, SIM105, UP031 - plain and old, so that it runs in any Python 3
 """What runs beside the model's code: the cell runner, the names it may use, and the report on `answer` after each cell.
 
 Only the standard library, and nothing of this package, is used here: the text of this file is executed inside the
@@ -275,7 +276,7 @@ class Cells:
     def _exec(self, code):
         name = "<code %d>" % self.count
         _linecache.cache[name] = (len(code), None, code.splitlines(True), name)
-        tree = compile(code, name, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree = _ast.parse(code, name)
         last = None
         if self.echo and tree.body and isinstance(tree.body[-1], _ast.Expr):
             last = tree.body.pop()

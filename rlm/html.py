@@ -43,7 +43,8 @@ def _usage(trace: Trace) -> str:
     rows = trace.meta.get("usage", {}).get("by_depth", {})
     if not rows:
         return ""
-    head = "<tr><th>depth</th><th>requests</th><th>failed</th><th>prompt tokens</th><th>reply tokens</th><th>cost</th></tr>"
+    titles = ("depth", "requests", "failed", "prompt tokens", "reply tokens", "cost")
+    head = "<tr>" + "".join(f"<th>{title}</th>" for title in titles) + "</tr>"
     body = "".join(
         f"<tr><td>{escape(depth)}</td><td>{row['calls']}</td><td>{row['failed']}</td><td>{row['prompt_tokens']}</td>"
         f"<td>{row['completion_tokens']}</td><td>{row['cost']:.4g}</td></tr>"
@@ -56,8 +57,9 @@ def _node(trace: Trace, node: Node, is_open: bool) -> str:
     note = f" · {escape(node.note)}" if node.note else ""
     context = f" · context {node.context_kind} of {node.context_chars:,}" if node.kind == "rlm" else ""
     head = (
-        f"<summary><b>{escape(node.kind)} {escape(node.id)}</b> <span class='{_mark(node)}'>{escape(str(node.status))}</span>"
-        f" <span class='meta'>{escape(node.model)} · {len(node.turns)} turns · {node.seconds:.2f} s{context}{note}</span></summary>"
+        f"<summary><b>{escape(node.kind)} {escape(node.id)}</b> "
+        f"<span class='{_mark(node)}'>{escape(str(node.status))}</span> <span class='meta'>{escape(node.model)} · "
+        f"{len(node.turns)} turns · {node.seconds:.2f} s{context}{note}</span></summary>"
     )
     parts = [_pre(node.error, "bad")] if node.error else []
     if node.kind == "llm":

@@ -7,6 +7,7 @@ ended; one over its time is interrupted by an exception at the next byte code.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import io
 import threading
@@ -89,9 +90,10 @@ class InProcessRepl:
         left, clock = seconds, time.monotonic()
         while not done.done():
             self._wake.clear()
-            wake = asyncio.ensure_future(self._wake.wait())
+            wake: asyncio.Future[Any] = asyncio.ensure_future(self._wake.wait())
             patience = None if self._waiting else max(0.0, left)
-            await asyncio.wait([done, wake], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            both: list[asyncio.Future[Any]] = [done, wake]
+            await asyncio.wait(both, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             wake.cancel()
             now = time.monotonic()
             if patience is not None:
@@ -107,13 +109,16 @@ class InProcessRepl:
         except BaseException as error:  # the interrupt came after the cell's end
             row = {"status": "exception", "shown": type(error).__name__}
         assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(lambda: done.done() or done.set_result(row))
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_settle, done, row)
 
     async def close(self) -> None:
         self._cells.space.clear()
+
+
+def _settle(done: asyncio.Future[dict[str, Any]], row: dict[str, Any]) -> None:
+    if not done.done():
+        done.set_result(row)
 
 
 def _interrupt(thread: threading.Thread) -> None:

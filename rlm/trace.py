@@ -189,7 +189,7 @@ class Trace:
                 trace.nodes[node] = Node(**row)
             elif event == "turn":
                 cells = [Cell(**cell) for cell in row["cells"]]
-                reply = {k: tuple(v) if isinstance(v, list) else v for k, v in row["reply"].items()}
+                reply: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row["reply"].items()}
                 trace.nodes[node].turns.append(TurnRecord(row["n_messages"], Reply(**reply), cells, row["seconds"]))
                 trace.nodes[node].messages += row["messages"]
             elif event == "end":

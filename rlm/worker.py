@@ -1,7 +1,7 @@
 """REPL backends on the sandbox's sessions.
 
-    fork      a conversation is a branch, forked from a session that already holds its context: no copy, and nothing that
-              grows with the context. Conversations of one engine share a process tree and its limits.
+    fork      a conversation is a branch, forked from a session that already holds its context: no copy, and nothing
+              that grows with the context. Conversations of one engine share a process tree and its limits.
     process   a conversation is a session of its own: nothing is shared, and each start costs a process tree.
     docker    as `fork`, in a container.
 

@@ -1,4 +1,4 @@
-"""Sub-calls of a rollout: the policy answers them, and their tokens are trained with a share of the root's advantage."""
+"""Sub-calls of a rollout: the policy answers them, and their tokens train with a share of the root's advantage."""
 
 from __future__ import annotations
 

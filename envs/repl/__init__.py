@@ -4,9 +4,9 @@
     messages, info = env.reset(seed=0)
     messages, reward, terminated, truncated, info = env.step("```repl\\nprint(context[:200])\\n```")
 
-The reward comes with the last step and is the score of the submitted answer; a run that ends without one has 0. When the
-machinery failed there is no reward (nan) and `info["error"]`. The last `info` holds `status`, `children` (the sub-calls as
-`Rollout`s) and budgets; every `info` has `metrics` with counters.
+The reward comes with the last step and is the score of the submitted answer; a run that ends without one has 0. When
+the machinery failed there is no reward (nan) and `info["error"]`. The last `info` holds `status`, `children` (the
+sub-calls as `Rollout`s) and budgets; every `info` has `metrics` with counters.
 """
 
 from __future__ import annotations

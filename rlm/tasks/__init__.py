@@ -8,8 +8,8 @@ answer is, so that 10^8 characters need no memory beyond the text itself. `gener
     (True, 'exact')
 
 Families: ``needle`` (F1), ``linear`` (F2), ``pairs`` (F3), ``multihop`` (F4), ``code`` (F5), and the extras of F6
-``anomaly``, ``longest_run``, ``interval_join``, ``json_sum``, ``contradiction``, ``copy_edit``. `check` measures which of
-them really need sub-calls (F7).
+``anomaly``, ``longest_run``, ``interval_join``, ``json_sum``, ``contradiction``, ``copy_edit``. `check` measures which
+of them really need sub-calls (F7).
 """
 
 from __future__ import annotations

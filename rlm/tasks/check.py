@@ -4,8 +4,8 @@
     oracle    code that asks one sub-call a record; the sub-model labels rightly with probability `accuracy`
     window    no code at all: reads the first `window` characters with perfect understanding and answers from them
 
-A family where `code` scores as well as `oracle` trains the use of a REPL, not recursion. Families outside ``linear`` and
-``pairs`` have exact code solutions by construction, so they need no sub-calls and are not listed by `score_matrix`.
+A family where `code` scores as well as `oracle` trains the use of a REPL, not recursion. Families outside ``linear``
+and ``pairs`` have exact code solutions by construction, so they need no sub-calls and are not listed by `score_matrix`.
 """
 
 from __future__ import annotations

@@ -107,7 +107,10 @@ def _default(rng: Rng, text: str, path: str, change: bool) -> Found | None:
     if change:
         gold = repr(rng.between(2, 997))
         text = _replace(text, [(node, gold)])
-    question = f"What is the default value of the parameter {arg.arg} of the function {f.name} in {path}? Answer with the literal."
+    question = (
+        f"What is the default value of the parameter {arg.arg} of the function {f.name} in {path}? "
+        "Answer with the literal."
+    )
     return Found(text, question, gold, names=(f.name,))
 
 
@@ -160,8 +163,8 @@ def _calls(rng: Rng, text: str, path: str, change: bool) -> Found | None:
             options.append((f.name, sorted(called), others))
     if not options:
         return None
-    name, called, others = rng.pick(options)
-    gold = rng.pick(called)
+    name, callees, others = rng.pick(options)
+    gold: str = rng.pick(callees)
     choices = rng.some([gold, *rng.some(others, 3)], 4)
     question = (
         f"Which of these functions does the function {name} in {path} call: {', '.join(choices)}? Answer with the name."
@@ -240,10 +243,10 @@ def _defined_in(rng: Rng, text: str, path: str, change: bool) -> Found | None:
 
 def _imports(rng: Rng, text: str, path: str, change: bool) -> Found | None:
     question = (
-        f"Start from {path}. A file imports another file of the context when a line of it begins (after white space) with "
-        "`import X` or `from X import`, X being the dotted name of that file (a/b.py is a.b, a/__init__.py is a; `import "
-        "X, Y` counts for both; relative imports do not count). How many other files does it import, directly or through "
-        "others? Answer with one integer."
+        f"Start from {path}. A file imports another file of the context when a line of it begins (after white space) "
+        "with `import X` or `from X import`, X being the dotted name of that file (a/b.py is a.b, a/__init__.py is a; "
+        "`import X, Y` counts for both; relative imports do not count). How many other files does it import, directly "
+        "or through others? Answer with one integer."
     )
     return Found(text, question, None, "number") if _IMPORT.search(text) else None
 

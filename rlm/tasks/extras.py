@@ -31,8 +31,8 @@ def anomaly(rng: Rng, length_chars: int) -> Stream:
     if bad is None or bad > rows:
         return None
     question = (
-        "Every line of the log is `number change=… balance=…`; the balance is the previous balance plus the change. One "
-        "line breaks this. What is its number, without leading zeros?"
+        "Every line of the log is `number change=… balance=…`; the balance is the previous balance plus the change. "
+        "One line breaks this. What is its number, without leading zeros?"
     )
     return Spec(question, str(bad), "exact", {"rows": rows, "baselines": {**_CODE, "majority": 1 / rows}})
 
@@ -46,7 +46,8 @@ def longest_run(rng: Rng, length_chars: int) -> Stream:
         if rng.random() < 0.3:
             other = rng.pick(states)
             if other != state:
-                state, _ = other, runs.append(0)
+                state = other
+                runs.append(0)
         line = f"step {rows + 1} state={state} load={rng.between(0, 99)}\n"
         if offset + len(line) > length_chars:
             break
@@ -112,8 +113,8 @@ def json_sum(rng: Rng, length_chars: int) -> Stream:
         if order["status"] == status:
             total += sum(entry["qty"] for entry in order["lines"] if entry["item"] == item)
     question = (
-        f"Every line is an order as JSON. What is the total qty of the item {item} over all orders with status {status}? "
-        "Answer with one integer."
+        f"Every line is an order as JSON. What is the total qty of the item {item} over all orders with status "
+        f"{status}? Answer with one integer."
     )
     return Spec(question, total, "number", {"rows": rows, "baselines": _CODE})
 
@@ -151,8 +152,8 @@ def contradiction(rng: Rng, length_chars: int) -> Stream:
     if gold is None:
         return None
     question = (
-        "Statements of the form `The … N belongs to …` give each numbered thing one owner, except for one thing that is "
-        "given two different owners. What is its number N?"
+        "Statements of the form `The … N belongs to …` give each numbered thing one owner, except for one thing that "
+        "is given two different owners. What is its number N?"
     )
     return Spec(question, gold, "exact", {"rows": rows, "baselines": {**_CODE, "majority": 1 / max(1, rows)}})
 
@@ -181,5 +182,8 @@ def copy_edit(rng: Rng, length_chars: int) -> Stream:
         return None
     new = rng.pick(NOUNS)
     gold = " ".join(new if w == old else w for w in words)
-    question = f"Give back sentence ({label}) without its number, with the word {old!r} replaced by {new!r} and nothing else changed."
+    question = (
+        f"Give back sentence ({label}) without its number, with the word {old!r} replaced by {new!r} and nothing else "
+        "changed."
+    )
     return Spec(question, gold, "exact", {"rows": rows, "baselines": _CODE})

@@ -8,7 +8,7 @@ T3  first docstring sentence of a library function  real English; the label is i
 T0 to T2 can be solved by a perfect parser: they train the use of the REPL, batching and aggregation, not semantics.
 """
 
-# ruff: noqa: SIM905 - word banks read better as text
+# ruff: noqa: E501, SIM905 - word banks read better as text
 from __future__ import annotations
 
 import ast

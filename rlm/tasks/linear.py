@@ -43,7 +43,8 @@ def linear(
     users = [10_000 + rng.below(80_000) for _ in range(n_users)]
     first, second = rng.some(source.labels, 2)
     chosen = sorted(rng.some(sorted(set(users)), max(1, len(set(users)) // 3)))
-    window = sorted((random_date(rng)[:7], random_date(rng)[:7]))
+    low, high = sorted((random_date(rng)[:7], random_date(rng)[:7]))
+    window = (low, high)
     weights = {name: 0.4 + rng.random() for name in source.labels}
     planted: list[Record] = []
     if ask in ("count", "conditional"):
@@ -53,7 +54,6 @@ def linear(
             if ask == "count":
                 planted.append(Record(random_date(rng), rng.pick(users), first))
             else:
-                low, high = window
                 year_month = rng.pick([m for m in _months() if low <= m <= high])
                 planted.append(Record(f"{year_month}-{rng.between(1, 28):02d}", rng.pick(chosen), first))
         if ask == "conditional":  # the same label outside the condition, so that the condition matters
@@ -68,14 +68,14 @@ def linear(
             probed += 1
         yield record.line
 
-    args = (first, second, chosen, tuple(window))
+    args = (first, second, chosen, window)
     gold = answer(ask, truth, *args)
     if gold is None or (ask == "compare" and not tight and abs(truth.labels[first] - truth.labels[second]) == 1):
         return None
     kind = "number" if ask in ("count", "conditional") else "exact"
     share = truth.total / max(1, probed)
     keyword = answer(ask, guessed, *args)
-    if kind == "number" and keyword is not None:
+    if isinstance(keyword, int):
         keyword = round(keyword * share)
     choices = {"extreme": len(source.labels), "compare": 3, "user": len(set(users)), "month": 24}
     majority = best_constant(r) if kind == "number" else 1 / choices[ask]
@@ -147,7 +147,7 @@ def _question(ask: str, rubric: str, first: str, second: str, users: list[int], 
         "user": f"Which user has the most records with the label {first}? Answer with the user number only.",
         "month": f"Which is the first month in which the label {first} has more records than the label {second}? "
         "Answer as YYYY-MM.",
-        "conditional": f"How many records with the label {first} belong to one of the users {listed} and are dated in a "
-        f"month from {window[0]} to {window[1]}, both included? Answer with one integer.",
+        "conditional": f"How many records with the label {first} belong to one of the users {listed} and are dated in "
+        f"a month from {window[0]} to {window[1]}, both included? Answer with one integer.",
     }[ask]
     return f"Every line of the context is a record with a date, a user and an instance. {rubric} {asked}"

@@ -31,7 +31,8 @@ def multihop(
         branching: facts of other relations about each person of the chain; for ``reach``, facts that lead on.
         alias_rate: how often a person is named by an alias that only another document explains.
         contradictions: outdated facts about links of the chain, overruled by date.
-        padding: filler sentences a document. Below 4000 characters there is none, and at most one distractor of each kind.
+        padding: filler sentences a document. Below 4000 characters there is none, and at most one distractor of a
+            kind.
         split: names of the train or of the evaluation half.
     """
     if not 1 <= hops <= 8 or ask not in ("lookup", "reach") or not 0 <= alias_rate <= 1:
@@ -113,7 +114,9 @@ def multihop(
             f"{RELATIONS[-1]} of the first. How many people other than {chain[0]} can be reached from {chain[0]} in at "
             f"most {hops} steps? Answer with one integer."
         )
-    note = f"The context is a list of {len(ends)} documents. {_RULE} Some people also go by an alias that a document explains."
+    note = (
+        f"The context is a list of {len(ends)} documents. {_RULE} Some people go by an alias that a document explains."
+    )
     return Spec(
         f"{note} {question}",
         gold,

@@ -1,4 +1,4 @@
-"""F1, needle in a haystack (RULER style): one record among filler, asked by key. One regex solves paraphrase level 0."""
+"""F1, needle in a haystack (RULER style): one record among filler, asked by key. A regex solves paraphrase level 0."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def needle(
         who = f"{rng.pick(others)} {rng.pick(last)}"
         planted.append(f"{owner} is the {relation} of {who}.\n")
     keys = {(adjective, noun, owner)}
-    distractors = []
+    distractors: list[str] = []
     room = max(0, length_chars // 3)
     while len(distractors) < n_distractor and room > 0:
         key = [adjective, noun, owner]

@@ -1,4 +1,4 @@
-"""F3, pairs (OOLONG-Pairs style): the answer lists all pairs of users that a predicate joins, so output grows as N^2."""
+"""F3, pairs (OOLONG-Pairs style): the answer lists all pairs of users that a predicate joins: output of size N^2."""
 
 from __future__ import annotations
 

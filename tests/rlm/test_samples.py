@@ -99,7 +99,7 @@ def test_a_rewritten_history_begins_a_new_row(tree):
     _, trace = tree
     first, second = trace.root.turns
     trace.root.turns[1] = replace_reply(second, prompt_ids=(1, 2, 3))
-    rows = [row for row in to_samples(trace, 1.0, "none")]
+    rows = to_samples(trace, 1.0, "none")
     assert len(rows) == 2 and rows[1].ids[:3] == (1, 2, 3)
     assert rows[0].ids == first.reply.prompt_ids + first.reply.token_ids
 

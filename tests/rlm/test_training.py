@@ -52,7 +52,7 @@ def test_a_tiny_policy_trains_on_it(tmp_path):
 
 
 class Calling:
-    """The environment as it is, but every reply is replaced by code that asks the policy twice and submits the result."""
+    """The environment, but every reply is replaced by code that asks the policy twice and submits what comes out."""
 
     def __new__(cls, **knobs):
         from palaestra.envs.repl import RecursiveREPL
