@@ -121,7 +121,13 @@ def test_a_program_that_does_not_compile_fails_its_tests(confined):
 def test_numpy_profile(sandbox):
     pytest.importorskip("numpy")
     try:
-        result = sandbox.run_sync(Job(code="import numpy as np; print(np.arange(4) @ np.arange(4))", profile="numpy", limits=Limits(wall_s=60, mem_mb=1024)))  # fmt: skip
+        result = sandbox.run_sync(
+            Job(
+                code="import numpy as np; print(np.arange(4) @ np.arange(4))",
+                profile="numpy",
+                limits=Limits(wall_s=60, mem_mb=1024),
+            )
+        )
     except ValueError as error:
         pytest.skip(str(error))
     assert result.stdout == b"14\n", result

@@ -52,9 +52,21 @@ def test_one_flipped_byte_never_crashes(header, parts, data):
 
 @pytest.mark.parametrize(
     "header",
-    [b"[]", b"1", b"{", b'{"a": NaN}', b'{"parts": 3}', b'{"parts": [["a", -1]]}', b'{"parts": [["a", 10]]}',
-     b'{"parts": [["a", 0], ["a", 0]]}', b'{"parts": [["a", true]]}', b"[" * 100_000, b"9" * 5000, b"\xff"],
-)  # fmt: skip
+    [
+        b"[]",
+        b"1",
+        b"{",
+        b'{"a": NaN}',
+        b'{"parts": 3}',
+        b'{"parts": [["a", -1]]}',
+        b'{"parts": [["a", 10]]}',
+        b'{"parts": [["a", 0], ["a", 0]]}',
+        b'{"parts": [["a", true]]}',
+        b"[" * 100_000,
+        b"9" * 5000,
+        b"\xff",
+    ],
+)
 def test_malformed_headers(header):
     with pytest.raises(FrameError):
         FrameReader().feed(PREFIX.pack(len(header), 0) + header)
@@ -69,16 +81,25 @@ def test_declared_lengths_are_bounded_before_anything_is_stored():
 
 DATA = st.recursive(
     st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary(), st.complex_numbers(allow_nan=False),
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False),
+        st.text(),
+        st.binary(),
+        st.complex_numbers(allow_nan=False),
         st.integers(10**30, 10**60),
     ),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.lists(inner, max_size=4).map(tuple), st.dictionaries(st.text(), inner, max_size=4),
-        st.dictionaries(st.one_of(st.integers(), st.just("$")), inner, max_size=3), st.sets(st.integers(), max_size=4),
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(st.text(), inner, max_size=4),
+        st.dictionaries(st.one_of(st.integers(), st.just("$")), inner, max_size=3),
+        st.sets(st.integers(), max_size=4),
         st.frozensets(st.text(), max_size=3),
     ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @given(DATA)
@@ -105,10 +126,14 @@ def test_special_values():
 @pytest.mark.parametrize(
     ("make", "kind"),
     [
-        (lambda: object(), "unsupported_type"), (lambda: (i for i in ()), "unsupported_type"), (lambda: len, "unsupported_type"),
-        (lambda: "x" * (9 << 20), "value_too_large"), (lambda: b"x" * (5 << 20), "value_too_large"), (lambda: [0] * (5 << 20), "value_too_large"),
+        (lambda: object(), "unsupported_type"),
+        (lambda: (i for i in ()), "unsupported_type"),
+        (lambda: len, "unsupported_type"),
+        (lambda: "x" * (9 << 20), "value_too_large"),
+        (lambda: b"x" * (5 << 20), "value_too_large"),
+        (lambda: [0] * (5 << 20), "value_too_large"),
     ],
-)  # fmt: skip
+)
 def test_values_that_do_not_cross(make, kind):
     with pytest.raises(values.ValueProblem) as problem:
         values.encode(make())
@@ -134,9 +159,19 @@ def test_decoding_garbage(data):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"$":"set","v":[[1]]}', '{"$":"int","v":"zz"}', '{"$":"nope","v":[]}', '{"$":"tuple","v":3}', '{"$":"tuple"}',
-     '{"$":"dict","v":[[[1],2]]}', '{"$":"bytes","v":"?"}', '{"$":"complex","v":[1]}', "[" * 50_000, '{"$":1,"v":1}'],
-)  # fmt: skip
+    [
+        '{"$":"set","v":[[1]]}',
+        '{"$":"int","v":"zz"}',
+        '{"$":"nope","v":[]}',
+        '{"$":"tuple","v":3}',
+        '{"$":"tuple"}',
+        '{"$":"dict","v":[[[1],2]]}',
+        '{"$":"bytes","v":"?"}',
+        '{"$":"complex","v":[1]}',
+        "[" * 50_000,
+        '{"$":1,"v":1}',
+    ],
+)
 def test_malformed_values(text):
     with pytest.raises(FrameError):
         values.decode(text.encode())

@@ -18,8 +18,13 @@ def grade(sandbox, code, tests, **fields):
 
 
 def test_stdio(sandbox):
-    tests = [StdioTest("a", "1 2", "3\n"), StdioTest("b", "2 2", "5"), StdioTest("c", "x y", "1"),
-             StdioTest("d", "1 3", "4  \n\n", checker="tokens"), StdioTest("e", "1 1", "x", checker=lambda got, _: got == "2\n")]  # fmt: skip
+    tests = [
+        StdioTest("a", "1 2", "3\n"),
+        StdioTest("b", "2 2", "5"),
+        StdioTest("c", "x y", "1"),
+        StdioTest("d", "1 3", "4  \n\n", checker="tokens"),
+        StdioTest("e", "1 1", "x", checker=lambda got, _: got == "2\n"),
+    ]
     verdicts, result = grade(sandbox, "print(sum(map(int, input().split())))", tests)
     assert verdicts == {"a": "ok", "b": "wrong", "c": "exception", "d": "ok", "e": "ok"}
     assert result.verdict == "exception" and [t.passed for t in result.tests] == [True, False, False, True, True]
@@ -34,35 +39,60 @@ def test_early_stop(confined):
 
 def test_calls(sandbox):
     code = (
-        GOOD
-        + "class S:\n  def twice(self, x): return [x, x]\ndef third(): return 1/3\ndef pop(xs): xs.sort()\ndef rev(): return (3, 1, 2)"
+        GOOD + "class S:\n  def twice(self, x): return [x, x]\ndef third(): return 1/3\n"
+        "def pop(xs): xs.sort()\ndef rev(): return (3, 1, 2)"
     )
     tests = [
-        CallTest("add", "add", [1, 2], expected=3), CallTest("kw", "add", [1], {"b": 2}, expected=3),
-        CallTest("method", "S.twice", ["a"], expected=("a", "a")), CallTest("third", "third", expected=0.333333, checker="float", tolerance=1e-5),
-        CallTest("exact", "third", expected=0.333333), CallTest("set", "rev", expected=[1, 2, 3], checker="set"),
-        CallTest("arg", "pop", [[2, 1]], expected=[1, 2], argument=0), CallTest("no", "nothing", expected=1),
+        CallTest("add", "add", [1, 2], expected=3),
+        CallTest("kw", "add", [1], {"b": 2}, expected=3),
+        CallTest("method", "S.twice", ["a"], expected=("a", "a")),
+        CallTest("third", "third", expected=0.333333, checker="float", tolerance=1e-5),
+        CallTest("exact", "third", expected=0.333333),
+        CallTest("set", "rev", expected=[1, 2, 3], checker="set"),
+        CallTest("arg", "pop", [[2, 1]], expected=[1, 2], argument=0),
+        CallTest("no", "nothing", expected=1),
         CallTest("custom", "add", [4, 5], expected=None, checker=lambda got, _: got > 8),
-    ]  # fmt: skip
+    ]
     verdicts, _ = grade(sandbox, code, tests)
-    assert verdicts == {"add": "ok", "kw": "ok", "method": "ok", "third": "ok", "exact": "wrong", "set": "ok", "arg": "ok",
-                        "no": "exception", "custom": "ok"}  # fmt: skip
+    assert verdicts == {
+        "add": "ok",
+        "kw": "ok",
+        "method": "ok",
+        "third": "ok",
+        "exact": "wrong",
+        "set": "ok",
+        "arg": "ok",
+        "no": "exception",
+        "custom": "ok",
+    }
 
 
 def test_asserts_run_elsewhere(sandbox):
     tests = [
-        AssertTest("plain", "assert add(1, 2) == 3"), AssertTest("import", "from solution import add as f\nassert f(2, 2) == 4"),
-        AssertTest("wrong", "assert add(1, 1) == 3"), AssertTest("entry", "check(candidate)", setup="def check(f): assert f('a', 'b') == 'ab'", entry="add"),
-        AssertTest("raises", "import pytest\nwith pytest.raises(TypeError): add(1, 'a')"), AssertTest("constant", "assert LIMIT == [1, 2]"),
-        AssertTest("inplace", "xs = [2, 1]\norder(xs)\nassert xs == [1, 2]"), AssertTest("missing", "assert nothing(1)"),
-    ]  # fmt: skip
+        AssertTest("plain", "assert add(1, 2) == 3"),
+        AssertTest("import", "from solution import add as f\nassert f(2, 2) == 4"),
+        AssertTest("wrong", "assert add(1, 1) == 3"),
+        AssertTest("entry", "check(candidate)", setup="def check(f): assert f('a', 'b') == 'ab'", entry="add"),
+        AssertTest("raises", "import pytest\nwith pytest.raises(TypeError): add(1, 'a')"),
+        AssertTest("constant", "assert LIMIT == [1, 2]"),
+        AssertTest("inplace", "xs = [2, 1]\norder(xs)\nassert xs == [1, 2]"),
+        AssertTest("missing", "assert nothing(1)"),
+    ]
     code = (
         GOOD
         + "LIMIT = [1, 2]\ndef order(xs): xs.sort()\nif __name__ == '__main__': raise SystemExit('ran as a program')"
     )
     verdicts, result = grade(sandbox, code, tests)
-    assert verdicts == {"plain": "ok", "import": "ok", "wrong": "wrong", "entry": "ok", "raises": "ok", "constant": "ok",
-                        "inplace": "ok", "missing": "exception"}  # fmt: skip
+    assert verdicts == {
+        "plain": "ok",
+        "import": "ok",
+        "wrong": "wrong",
+        "entry": "ok",
+        "raises": "ok",
+        "constant": "ok",
+        "inplace": "ok",
+        "missing": "exception",
+    }
     assert {test.integrity for test in result.tests} == {"isolated"}
 
 
@@ -94,7 +124,8 @@ class TestMore(unittest.TestCase):
 
 
 def test_in_process_is_marked(confined):
-    code = "class Stack:\n  def __init__(self): self.x = []\n  def push(self, v): self.x.append(v)\n  def pop(self): return self.x.pop()"
+    code = "class Stack:\n  def __init__(self): self.x = []\n  def push(self, v): self.x.append(v)\n"
+    code += "  def pop(self): return self.x.pop()"
     live = "s = Stack(); s.push(1); assert s.pop() == 1"
     verdicts, result = grade(confined, code, [AssertTest("live", live, in_process=True), AssertTest("data", live)])
     assert verdicts == {"live": "ok", "data": "exception"} and [t.integrity for t in result.tests] == [
@@ -107,15 +138,23 @@ CHEATS = {
     "exit at import": ("import os; os._exit(0)", "missing"),
     "system exit at import": ("raise SystemExit", "missing"),
     "always equal": ("class E:\n  def __eq__(self, o): return True\ndef add(a, b): return E()", "unsupported_type"),
-    "always equal int": ("class E(int):\n  def __eq__(self, o): return True\n  __hash__ = int.__hash__\ndef add(a, b): return E(-1)", "wrong"),
+    "always equal int": (
+        "class E(int):\n  def __eq__(self, o): return True\n  __hash__ = int.__hash__\ndef add(a, b): return E(-1)",
+        "wrong",
+    ),
     "exit in call": ("import os\ndef add(a, b): os._exit(0)", "exit"),
     "sys.exit in call": ("import sys\ndef add(a, b): sys.exit(0)", "exit"),
     "forged frame": ("import os\ndef add(a, b):\n  os.write(3, b'\\0'*64)\n  return -1", "protocol_error"),
     "shadowed builtins": (
         "import builtins, json\nbuiltins.all = builtins.any = lambda *a: True\njson.dumps = lambda *a, **k: 'true'\n"
-        "isinstance = all = len = lambda *a: True\ndef add(a, b): return -1", "wrong|exception|protocol_error|missing"),
-    "unpicklable payload": ("class P:\n  def __reduce__(self): import os; return os.system, ('id',)\ndef add(a, b): return P()", "unsupported_type"),
-}  # fmt: skip
+        "isinstance = all = len = lambda *a: True\ndef add(a, b): return -1",
+        "wrong|exception|protocol_error|missing",
+    ),
+    "unpicklable payload": (
+        "class P:\n  def __reduce__(self): import os; return os.system, ('id',)\ndef add(a, b): return P()",
+        "unsupported_type",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CHEATS)
@@ -134,8 +173,11 @@ def test_a_crash_in_one_test_does_not_fail_the_others(confined):
 
 
 def test_a_call_that_hangs_times_out(confined):
-    job = Job(code="def f(n):\n  while n: pass\n  return n", limits=Limits(wall_s=1),
-              tests=[CallTest("a", "f", [1], expected=1), CallTest("b", "f", [0], expected=0), AssertTest("c", "f(1)")])  # fmt: skip
+    job = Job(
+        code="def f(n):\n  while n: pass\n  return n",
+        limits=Limits(wall_s=1),
+        tests=[CallTest("a", "f", [1], expected=1), CallTest("b", "f", [0], expected=0), AssertTest("c", "f(1)")],
+    )
     verdicts = {test.id: test.verdict for test in confined.run_sync(job).tests}
     assert verdicts["a"] == "timeout_wall" and verdicts["b"] == "ok" and verdicts["c"] != "ok"
 
@@ -160,8 +202,10 @@ def search(backwards):
 def test_expected_outputs_are_nowhere_in_the_guest(sandbox):
     canary = "canary-expected-7391"
     seen = []
-    tests = [CallTest("warm", "len", [canary[::-1]], expected=canary),
-             CallTest("look", "search", [canary[::-1]], expected=canary, checker=lambda got, _: seen.append(got))]  # fmt: skip
+    tests = [
+        CallTest("warm", "len", [canary[::-1]], expected=canary),
+        CallTest("look", "search", [canary[::-1]], expected=canary, checker=lambda got, _: seen.append(got)),
+    ]
     result = sandbox.run_sync(Job(code=SEARCH + "len = len", tests=tests, limits=LIMITS))
     assert [test.verdict for test in result.tests] == ["wrong", "wrong"] and seen == [0]
     code = SEARCH + "print(search(input()))"
@@ -185,11 +229,22 @@ def test_malformed_tests_are_named(confined):
 @pytest.mark.parametrize(
     ("got", "expected", "equal"),
     [
-        ([1, (2, 3)], [1, [2, 3]], True), (1, 1.0, True), (True, 1, False), (None, False, False), ("1", 1, False),
-        (math.nan, math.nan, True), ({"a": [1]}, {"a": (1,)}, True), ({1, 2}, {2, 1}, True), ([1], [1, 2], False),
-        (10**400, 10**400, True), (10**400, 1.5, False), (b"a", "a", False), (1 + 2j, 1 + 2j, True), ([], (), True),
+        ([1, (2, 3)], [1, [2, 3]], True),
+        (1, 1.0, True),
+        (True, 1, False),
+        (None, False, False),
+        ("1", 1, False),
+        (math.nan, math.nan, True),
+        ({"a": [1]}, {"a": (1,)}, True),
+        ({1, 2}, {2, 1}, True),
+        ([1], [1, 2], False),
+        (10**400, 10**400, True),
+        (10**400, 1.5, False),
+        (b"a", "a", False),
+        (1 + 2j, 1 + 2j, True),
+        ([], (), True),
     ],
-)  # fmt: skip
+)
 def test_data_equality(got, expected, equal):
     assert checkers.same(got, expected) is equal
 
@@ -197,11 +252,18 @@ def test_data_equality(got, expected, equal):
 @pytest.mark.parametrize(
     ("checker", "got", "expected", "passed"),
     [
-        ("exact_lines", "a \nb\n\n", "a\nb", True), ("exact_lines", "a\nb", "b\na", False), ("exact_lines", "a\r\nb", "a\nb", True),
-        ("tokens", " 1\n2 ", "1 2", True), ("tokens", "1 2 3", "1 2", False),
-        ("float", "x 1.0000001", "x 1", True), ("float", "1.1", "1", False), ("float", "1_0", "10", False), ("float", "nan", "NaN", True),
-        ("unordered_lines", "b\na", "a\nb\n", True), ("unordered_lines", "a\na\nb", "a\nb\nb", False),
+        ("exact_lines", "a \nb\n\n", "a\nb", True),
+        ("exact_lines", "a\nb", "b\na", False),
+        ("exact_lines", "a\r\nb", "a\nb", True),
+        ("tokens", " 1\n2 ", "1 2", True),
+        ("tokens", "1 2 3", "1 2", False),
+        ("float", "x 1.0000001", "x 1", True),
+        ("float", "1.1", "1", False),
+        ("float", "1_0", "10", False),
+        ("float", "nan", "NaN", True),
+        ("unordered_lines", "b\na", "a\nb\n", True),
+        ("unordered_lines", "a\na\nb", "a\nb\nb", False),
     ],
-)  # fmt: skip
+)
 def test_text_checkers(checker, got, expected, passed):
     assert checkers.check(checker, checkers.TEXT, got, expected, 1e-6) is passed

@@ -38,11 +38,16 @@ def test_run_over_http(confined):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({}, "either code or argv"), ({"code": "", "limits": {"wall_s": -1}}, "Limits.wall_s"), ({"code": "", "limits": {"wal": 1}}, "limits:"),
-        ({"code": "", "tests": [{"kind": "magic"}]}, "tests[0].kind"), ({"code": "", "tests": [{"kind": "stdio", "nope": 1}]}, "tests[0]"),
-        ({"code": "", "files": {"../x": ""}}, "relative path"), ({"code": "", "files_base64": {"x": "?"}}, ""), ({"code": "", "typo": 1}, "typo"),
+        ({}, "either code or argv"),
+        ({"code": "", "limits": {"wall_s": -1}}, "Limits.wall_s"),
+        ({"code": "", "limits": {"wal": 1}}, "limits:"),
+        ({"code": "", "tests": [{"kind": "magic"}]}, "tests[0].kind"),
+        ({"code": "", "tests": [{"kind": "stdio", "nope": 1}]}, "tests[0]"),
+        ({"code": "", "files": {"../x": ""}}, "relative path"),
+        ({"code": "", "files_base64": {"x": "?"}}, ""),
+        ({"code": "", "typo": 1}, "typo"),
     ],
-)  # fmt: skip
+)
 def test_bad_requests_are_named(confined, body, message):
     answer = client(confined).post("/v1/run", json=body)
     assert answer.status_code == 422 and message in answer.text

@@ -46,8 +46,10 @@ def test_output_exit_code_and_traceback(sandbox):
 
 
 def test_threads_and_exit_functions_run(sandbox):
-    code = "import atexit, threading, time\natexit.register(print, 'last')\n" \
-           "threading.Thread(target=lambda: (time.sleep(.05), print('thread'))).start()\nprint('main')"  # fmt: skip
+    code = (
+        "import atexit, threading, time\natexit.register(print, 'last')\n"
+        "threading.Thread(target=lambda: (time.sleep(.05), print('thread'))).start()\nprint('main')"
+    )
     assert sandbox.run_sync(Job(code=code)).stdout == b"main\nthread\nlast\n"
 
 
@@ -74,8 +76,11 @@ def test_long_output_keeps_head_and_tail(sandbox):
 
 
 def test_files_in_and_out(sandbox):
-    code = "import os, helper\nopen('out/b.bin', 'wb').write(open('in.bin', 'rb').read()[::-1])\nos.symlink('/etc/passwd', 'link')\n" \
-           "os.mkfifo('pipe')\nos.mkdir('dir')"  # fmt: skip
+    code = (
+        "import os, helper\nopen('out/b.bin', 'wb').write(open('in.bin', 'rb').read()[::-1])\n"
+        "os.symlink('/etc/passwd', 'link')\n"
+        "os.mkfifo('pipe')\nos.mkdir('dir')"
+    )
     files = {"in.bin": b"\0\1\2", "out/keep": "", "helper.py": "x = 1"}
     result = sandbox.run_sync(Job(code=code, files=files, fetch=["out/b.bin", "link", "pipe", "dir", "missing"]))
     assert result.verdict == "ok", result.stderr_text
@@ -83,7 +88,8 @@ def test_files_in_and_out(sandbox):
 
 
 def test_nothing_survives_into_the_next_run(sandbox):
-    code = "import os\nfor p in ('x', '/tmp/x', '../x', os.environ['TMPDIR'] + '/x'):\n try: open(p, 'w').write('1')\n except OSError: pass"
+    places = "('x', '/tmp/x', '../x', os.environ['TMPDIR'] + '/x')"
+    code = f"import os\nfor p in {places}:\n try: open(p, 'w').write('1')\n except OSError: pass"
     sandbox.run_sync(Job(code=code))
     code = "import os\nprint([p for p in ('x', '/tmp/x', '../x', os.environ['TMPDIR'] + '/x') if os.path.exists(p)])"
     for _ in range(3):
@@ -139,9 +145,20 @@ def test_cancelling_ends_the_run_and_the_slot_lives_on(sandbox):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"wall_s": 0}, {"wall_s": float("nan")}, {"cpu_s": -1}, {"mem_mb": 10**9}, {"mem_mb": 1.5}, {"procs": 0},
-     {"procs": True}, {"out_bytes": 1}, {"fds": 10**9}, {"net": True}, {"wall_s": "10"}],
-)  # fmt: skip
+    [
+        {"wall_s": 0},
+        {"wall_s": float("nan")},
+        {"cpu_s": -1},
+        {"mem_mb": 10**9},
+        {"mem_mb": 1.5},
+        {"procs": 0},
+        {"procs": True},
+        {"out_bytes": 1},
+        {"fds": 10**9},
+        {"net": True},
+        {"wall_s": "10"},
+    ],
+)
 def test_absurd_limits_are_named(fields):
     with pytest.raises(ValueError, match=f"Limits.{next(iter(fields))} is"):
         Limits(**fields)

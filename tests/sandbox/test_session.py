@@ -71,8 +71,10 @@ def test_host_calls(sandbox):
             assert (cell.value_repr, cell.host_calls) == ("['a', 'a']", 1)
             cell = await session.exec("fail()")
             assert cell.error_type == "HostCallError" and "LookupError: nothing there" in cell.error_message
-            code = "from concurrent.futures import ThreadPoolExecutor\n" \
-                   "with ThreadPoolExecutor(8) as pool: r = list(pool.map(ask, range(20)))\nr == [[i] for i in range(20)]"  # fmt: skip
+            code = (
+                "from concurrent.futures import ThreadPoolExecutor\n"
+                "with ThreadPoolExecutor(8) as pool: r = list(pool.map(ask, range(20)))\nr == [[i] for i in range(20)]"
+            )
             assert (await session.exec(code)).value_repr == "True"
             branch = await session.fork()
             assert (await branch.exec("ask(1)")).value_repr == "[1]"
@@ -119,10 +121,13 @@ def test_a_cell_that_ignores_the_interrupt_is_killed(sandbox):
 
 @pytest.mark.parametrize(
     ("code", "verdict"),
-    [("import os; os._exit(3)", "exit"), ("import os; os.kill(os.getpid(), 9)", "signal"),
-     ("x = []\nwhile True: x.append(bytearray(b'x') * 4_000_000)", "memory"),
-     ("import os; os.write(3, b'garbage' * 9)", "protocol_error")],
-)  # fmt: skip
+    [
+        ("import os; os._exit(3)", "exit"),
+        ("import os; os.kill(os.getpid(), 9)", "signal"),
+        ("x = []\nwhile True: x.append(bytearray(b'x') * 4_000_000)", "memory"),
+        ("import os; os.write(3, b'garbage' * 9)", "protocol_error"),
+    ],
+)
 def test_a_cell_that_ends_the_process(sandbox, code, verdict):
     async def scenario():
         spec = SessionSpec(limits=Limits(wall_s=30, mem_mb=96))

@@ -17,18 +17,29 @@ BASE = Facts(True, None, 0, 0.1, 10, 0, 0, None, False)
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({}, "ok"), ({"started": False}, "sandbox_error"), ({"ended_by": "timeout_wall", "oom_kills": 1}, "timeout_wall"),
-        ({"oom_kills": 2}, "memory"), ({"status": 9}, "signal"), ({"status": 9, "cpu_s": 10.5}, "timeout_cpu"),
-        ({"status": 24}, "timeout_cpu"), ({"status": 25}, "file_limit"), ({"status": 3 << 8}, "exit"),
-        ({"status": 1 << 8, "refused_forks": 3}, "process_limit"), ({"report_broken": True}, "protocol_error"),
-        ({"status": None}, "signal"), ({"status": 125 << 8}, "exit"),
+        ({}, "ok"),
+        ({"started": False}, "sandbox_error"),
+        ({"ended_by": "timeout_wall", "oom_kills": 1}, "timeout_wall"),
+        ({"oom_kills": 2}, "memory"),
+        ({"status": 9}, "signal"),
+        ({"status": 9, "cpu_s": 10.5}, "timeout_cpu"),
+        ({"status": 24}, "timeout_cpu"),
+        ({"status": 25}, "file_limit"),
+        ({"status": 3 << 8}, "exit"),
+        ({"status": 1 << 8, "refused_forks": 3}, "process_limit"),
+        ({"report_broken": True}, "protocol_error"),
+        ({"status": None}, "signal"),
+        ({"status": 125 << 8}, "exit"),
         ({"status": 256, "report": {"type": "MemoryError", "message": "", "errno": None}}, "memory"),
         ({"status": 256, "report": {"type": "OSError", "message": "", "errno": 28}}, "file_limit"),
         ({"status": 256, "report": {"type": "BlockingIOError", "message": "", "errno": 11}}, "process_limit"),
-        ({"status": 256, "report": {"type": "RuntimeError", "message": "can't start new thread", "errno": None}}, "process_limit"),
+        (
+            {"status": 256, "report": {"type": "RuntimeError", "message": "can't start new thread", "errno": None}},
+            "process_limit",
+        ),
         ({"status": 256, "report": {"type": "KeyError", "message": "1", "errno": None}}, "exception"),
     ],
-)  # fmt: skip
+)
 def test_verdicts(changes, verdict):
     assert judge(BASE._replace(**changes))[0] == verdict
 
@@ -49,8 +60,12 @@ def run_filter(ops, number, arch, args=()):
         elif op.code == 0x05:
             pc += op.k
         else:
-            holds = {seccomp._JEQ: accumulator == op.k, seccomp._JGE: accumulator >= op.k,
-                     seccomp._JGT: accumulator > op.k, seccomp._JSET: bool(accumulator & op.k)}[op.code]  # fmt: skip
+            holds = {
+                seccomp._JEQ: accumulator == op.k,
+                seccomp._JGE: accumulator >= op.k,
+                seccomp._JGT: accumulator > op.k,
+                seccomp._JSET: bool(accumulator & op.k),
+            }[op.code]
             pc += op.yes if holds else op.no
 
 

@@ -1,7 +1,7 @@
 """Runs the attacks against one backend and checks after each that the host is as it was. Prints one JSON line per case.
 
-It only works where it can do no harm: in PID, mount and IPC namespaces of its own (``test_attacks.py`` sees to that), or
-as an ordinary user. As root it refuses a backend that does not confine.
+It only works where it can do no harm: in PID, mount and IPC namespaces of its own (``test_attacks.py`` sees to that),
+or as an ordinary user. As root it refuses a backend that does not confine.
 
     python suite.py BACKEND HOST_PID_NAMESPACE
 """
