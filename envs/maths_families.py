@@ -113,7 +113,7 @@ def quadratic_roots(rng: np.random.Generator, level: int) -> Problem:
         p, square = whole(rng, -2 * level, 2 * level), whole(rng, 2, 10 * level)
         while isqrt(square) ** 2 == square:
             square = whole(rng, 2, 10 * level)
-        coefficients, answer = [1, -2 * p, p * p - square], f"{p}+{surd(square)}, {p}-{surd(square)}"
+        coefficients, answer = [1, -2 * p, p * p - square], f"{p or ''}+{surd(square)}, {p or ''}-{surd(square)}"
     return f"Find all real solutions of ${polynomial(coefficients)} = 0$.", answer
 
 
