@@ -104,3 +104,18 @@ def test_server_configuration(tmp_path):
     with pytest.raises(ValueError, match="not valid TOML"):
         load_config(file)
     assert run("serve", "judges", "--help").exit_code == 0
+
+
+def test_configurations_in_the_manual_are_valid():
+    import re
+    import tomllib
+    from pathlib import Path
+
+    import palaestra
+    from palaestra.judges.server import JudgeServerConfig
+
+    text = (Path(palaestra.__file__).parent / "docs" / "judges.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        JudgeServerConfig.model_validate(tomllib.loads(block))

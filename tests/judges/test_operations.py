@@ -20,9 +20,10 @@ from palaestra.judges.operations.listwise import blocks_of, centred_fit
 from palaestra.judges.operations.verify import Formula
 from palaestra.judges.problems import Problem
 from palaestra.judges.prompts import same
-from palaestra.judges.simulated import Annotator, SimulatedModel
+from palaestra.judges.simulated import SimulatedJudge
 from palaestra.judges.testing import Fault, Oracle
 from palaestra.judges.types import Budget
+from palaestra.lm import OpenAIModel
 from palaestra.schema import RewardStatus
 
 
@@ -103,8 +104,10 @@ def test_a_judge_that_raises_costs_only_its_item():
 
 
 def test_audit_by_a_second_judge(fake, llm_service):
-    first = LLMJudge("first", SimulatedModel(lambda t: 1.0, [Annotator(noise=0)]))
-    second = LLMJudge("second", SimulatedModel(lambda t: 0.0, [Annotator(noise=0)]))
+    first, second = (
+        LLMJudge(name, OpenAIModel("m", base_url=fake([{"scores": {"overall": score}}]).url))
+        for name, score in (("first", 7), ("second", 6))
+    )
     service = JudgeService([first], audit=second, audit_share=1.0)
     items = [Item(id=str(i), response=f"answer {i}") for i in range(4)]
     stats = asyncio.run(service.score(ScoreRequest(items=items))).stats
@@ -400,8 +403,7 @@ def test_python_graders_run_in_the_sandbox_only_when_allowed():
 
 # ---- simulated annotators
 def test_a_crowd_is_noisy_but_right_more_often_than_not_and_repeats():
-    quality = {f"t{i}": float(i) for i in range(8)}
-    service = JudgeService([LLMJudge("crowd", SimulatedModel(quality, seed=1))])
+    service = JudgeService([SimulatedJudge("crowd", lambda text: float(text[1:]), seed=1)])
     pairs = [(f"t{i}", f"t{j}") for i in range(8) for j in range(i)]
     one, two = (compare(service, *pairs, order_policy="balanced_single") for _ in range(2))
     right = sum(r.winner == "a" for r in one.results) / len(pairs)
