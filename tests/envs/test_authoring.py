@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 import textwrap
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -17,24 +18,9 @@ from palaestra.envs import UnknownEnvironment
 from palaestra.envs.splits import split_of
 from palaestra.schema import Feedback, Task
 
-EXAMPLES = """
-import re
-import palaestra as pl
-
-@pl.env("my/Mul-v0")                                  # single turn: return the prompt and the gold answer
-def mul(rng, hi=99):                                  # rng: numpy Generator from reset(seed=); keywords are knobs
-    a, b = rng.integers(2, hi, 2)
-    return f"What is {a}*{b}? Put it in \\\\boxed{{}}.", int(a * b)
-
-@pl.env("my/Guess-v0")                                # many turns: yield what the policy sees, receive what it says
-def guess(rng, hi=20):
-    n = int(rng.integers(1, hi + 1)); reply = yield f"Guess an integer from 1 to {hi}."
-    for _ in range(5):
-        m = re.search(r"\\d+", reply)
-        if m and int(m[0]) == n: return 1.0
-        reply = yield "Send one integer." if not m else "higher" if int(m[0]) < n else "lower"
-    return 0.0, "No guess was right."                 # reward, feedback
-"""
+MANUAL = Path(pl.__file__).parent / "docs" / "environments.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", MANUAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+EXAMPLES = BLOCKS[0]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +49,20 @@ def test_the_printed_examples_run(examples):
             break
         lo, hi = (middle + 1, hi) if observation[0]["content"] == "higher" else (lo, middle - 1)
     assert reward == 1.0
+
+
+def test_the_manuals_other_examples_run(examples):
+    space = dict(examples)
+    for block in BLOCKS[1:4]:
+        exec(block, space)
+    env = pl.make("my/Shop-v0")
+    env.reset(seed=0)
+    stock = env.step('<tool_call>{"name": "look", "arguments": {"item": "pear"}}</tool_call>')[0][0]["content"]
+    buy = f'{{"name": "buy", "arguments": {{"item": "pear", "amount": {stock}}}}}'
+    assert env.step(f"<tool_call>{buy}</tool_call>")[1] == 1.0
+    env = space["Reverse"]()
+    word = env.reset(seed=0)[0][0]["content"].removeprefix("Reverse ")
+    assert env.step(word[::-1])[1] == 1.0
 
 
 def test_the_printed_examples_are_short():
