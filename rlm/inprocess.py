@@ -91,7 +91,8 @@ class InProcessRepl:
         while not done.done():
             self._wake.clear()
             wake: asyncio.Future[Any] = asyncio.ensure_future(self._wake.wait())
-            patience = None if self._waiting else max(0.0, left)
+            paused = self._waiting and not self._limits.cell_s_includes_subcalls
+            patience = None if paused else max(0.0, left)
             both: list[asyncio.Future[Any]] = [done, wake]
             await asyncio.wait(both, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             wake.cancel()

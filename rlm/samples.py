@@ -165,6 +165,7 @@ def to_rollout(
     task_id: str,
     node: Node | None = None,
     child_weight: ChildWeight = "mean",
+    train_depths: Collection[int] | None = None,
     env_id: str = "",
     rollout_id: str | None = None,
 ) -> Rollout:
@@ -174,6 +175,8 @@ def to_rollout(
     sub-task, named by the task's id and its place in the tree.
     """
     weights = node_weights(trace, child_weight)
+    if train_depths is not None:
+        weights = {name: w if trace.nodes[name].depth in train_depths else 0.0 for name, w in weights.items()}
 
     def make(node: Node, own_id: str) -> Rollout:
         turns = []

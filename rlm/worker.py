@@ -25,12 +25,13 @@ from .types import Limits
 if TYPE_CHECKING:
     from ..sandbox.base import ForkServerSandbox
     from ..sandbox.session import Session
-    from ..sandbox.types import Isolation
+    from ..sandbox.types import CellResult, Isolation
 
 Backend = Literal["fork", "process", "docker", "unsafe_inprocess"]
 GRACE_S = 0.15
 SHARED_FROM = 200_000  # bytes from which a context gets a session that its conversations are forked from
 MAX_SHARED = 8  # such sessions kept
+INTERPRETER_BYTES = 256 << 20  # address space of Python itself, not counted against `mem_bytes`
 BRANCHES = 24  # conversations of one blank session at once; then another is opened
 
 _SETUP = """
@@ -45,7 +46,12 @@ def palaestra_load(layout):
     if layout["kind"] != "bytes":
         del globals()["palaestra_blob"]
 
-def palaestra_begin(question, answer_chars, layout=None, blob=None):
+def palaestra_begin(question, answer_chars, memory, layout=None, blob=None):
+    try:
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    except (ImportError, ValueError, OSError):
+        pass
     context = palaestra_context if layout is None else decode_context(blob, layout)
     palaestra_cells.begin(context, question, answer_chars)
 
@@ -99,15 +105,26 @@ class Worker:
             session = await self._new(limits, handler)
             await load(session, context)
             return session, None
-        template = await self._template(context, limits)
-        template.branches += 1
-        try:
-            async with template.lock:  # a session forks one branch at a time
-                branch = await template.session.fork(palaestra_call=handler)
-        except BaseException:
-            template.branches -= 1
-            raise
-        return branch, template
+        from ..sandbox.types import SandboxError
+
+        for again in (True, False):
+            template = await self._template(context, limits)
+            template.branches += 1
+            try:
+                async with template.lock:  # a session forks one branch at a time
+                    return await template.session.fork(palaestra_call=handler), template
+            except BaseException as error:
+                template.branches -= 1
+                if not (again and isinstance(error, SandboxError)):
+                    raise
+                await self._forget(template)  # it died or idled out; a fresh one may do
+        raise AssertionError("unreachable")
+
+    async def _forget(self, template: Template) -> None:
+        self._blank = [t for t in self._blank if t is not template]
+        for key in [key for key, t in self._shared.items() if t is template]:
+            del self._shared[key]
+        await template.session.close()
 
     async def _template(self, context: Context, limits: Limits) -> Template:
         if self._lock is None:
@@ -216,6 +233,25 @@ class SessionRepl:
         self._session: Session | None = None
         self._template: Template | None = None
         self._stop: Exception | None = None
+        self._late = False
+
+    async def _watched(self, session: Session, code: str, seconds: float) -> CellResult:
+        """Run a cell. The sandbox stops the clock while the host answers calls; where the limit is to include those,
+        a second clock here ends the session."""
+        self._late = False
+        cell = asyncio.ensure_future(session.call("palaestra_run", [code], timeout_s=seconds))
+        if not self._limits.cell_s_includes_subcalls:
+            return await cell
+        try:
+            done, _ = await asyncio.wait([cell], timeout=seconds + GRACE_S)
+        except asyncio.CancelledError:
+            cell.cancel()
+            await asyncio.wait([cell])
+            raise
+        if not done:
+            self._late = True
+            await session.close()
+        return await cell
 
     async def _call(self, name: Any, args: Any) -> dict[str, Any]:
         """One call out of the worker; whatever is wrong with it ends the session, never the host."""
@@ -234,7 +270,8 @@ class SessionRepl:
 
         try:
             self._session, self._template = await self._worker.session(self._context, self._limits, self._call)
-            words: list[Any] = [self._question, self._limits.answer_chars]
+            memory = self._limits.mem_bytes + 2 * len(self._context.blob) + INTERPRETER_BYTES
+            words: list[Any] = [self._question, self._limits.answer_chars, memory]
             if self._template is not None and len(self._context.blob) < SHARED_FROM:  # it crosses with the first call
                 words += [self._context.layout(), self._context.blob]
             done = await self._session.call("palaestra_begin", words, timeout_s=30)
@@ -252,7 +289,7 @@ class SessionRepl:
         self._stop = None
         began = time.monotonic()
         try:
-            cell = await self._session.call("palaestra_run", [code], timeout_s=seconds)
+            cell = await self._watched(self._session, code, seconds)
         except SandboxError as error:
             raise ReplDead(str(error), infra=True) from error
         if isinstance(self._stop, ReplDead):
@@ -262,7 +299,8 @@ class SessionRepl:
         row = cell.value if isinstance(cell.value, dict) else None
         cap = self._limits.output_chars
         if row is None:
-            lost, status = True, "killed" if self._stop else _status(cell.verdict)
+            lost = True
+            status = "timeout" if self._late else "killed" if self._stop else _status(cell.verdict)
             shown, omitted = head_tail(cell.stdout_text + cell.stderr_text, cap)
             report = read_report(None, self._limits)
         else:

@@ -37,6 +37,7 @@ KNOBS: dict[str, Any] = {
     "repl": "fork",
     "secret": None,
     "child_weight": "mean",
+    "train_depths": None,
     "first_turn_answer": True,
     "bare_code": False,
 }
@@ -57,6 +58,7 @@ class RecursiveREPL(TextEnv):
         secret: text mixed into the seed instead of the host's own, see `secret.py`.
         bare_code: a reply without any fence is run as code, for policies too small to learn fences.
         child_weight: how sub-calls are weighted in training, see `palaestra.rlm.samples`.
+        train_depths: depths of sub-calls that are trained (1 is called by the root); None means all.
         first_turn_answer: whether an answer in the first turn counts; if not, that turn's submit is refused.
     """
 
@@ -95,7 +97,7 @@ class RecursiveREPL(TextEnv):
         self._tree = Tree(limits, self._ask_sub, self._ask_sub, Trace(), seed=seed & 0xFFFFFFFF)
         node = Node("0", None, -1, 0, 0, "rlm", self._tree.seed)
         worker = host().worker(own["repl"])
-        self._child_weight = own["child_weight"]
+        self._child_weight, self._train_depths = own["child_weight"], own["train_depths"]
         self._first_turn_answer, self._bare_code = bool(own["first_turn_answer"]), bool(own["bare_code"])
         self._conversation = Conversation(
             self._tree, node, Context.of(task.context), task.question, prompt, worker, ("repl", "python")
@@ -213,7 +215,9 @@ class RecursiveREPL(TextEnv):
             found = score(self._long.kind, self._long.gold, outcome.answer)
             value = found.value
             notes.append(Feedback(text=found.reason, kind="correct" if value == 1.0 else "incorrect"))
-        root = to_rollout(tree.trace, value, self._task_name, child_weight=self._child_weight, env_id=self._name)
+        root = to_rollout(
+            tree.trace, value, self._task_name, None, self._child_weight, self._train_depths, env_id=self._name
+        )
         info["children"] = root.children
         answered = outcome.status is Status.ANSWERED
         stop = None if answered else stop_reason(outcome.status)

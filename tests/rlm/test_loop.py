@@ -265,3 +265,50 @@ def test_run_sync_leaves_no_process():
 
 def _children():
     return set(subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True).stdout.split()[:-1])
+
+
+@pytest.mark.parametrize("backend", ["fork", "process"])
+def test_memory_of_one_repl_is_bounded(play, backend):
+    result = play(["x = bytearray(2 << 30)", "submit('alive')"], backend=backend, limits=Limits(mem_bytes=256 << 20))
+    assert result.trace.root.turns[0].cells[0].status in ("memory", "died") and result.answer == "alive"
+
+
+@pytest.mark.parametrize("backend", ["fork", "unsafe_inprocess"])
+def test_cell_time_may_include_sub_calls(play, backend):
+    def model(seconds):
+        return ScriptedLM([block("llm('x')"), block("submit(1)")], delay=lambda t: seconds * (t["kind"] == "llm"))
+
+    def first(limits, seconds):
+        result = play([], lm=model(seconds), backend=backend, limits=limits)
+        assert result.answer == "1"
+        return result.trace.root.turns[0].cells[0].status
+
+    assert first(Limits(cell_s=0.3), 1.0) == "ok"
+    if backend == "fork":
+        assert first(Limits(cell_s=0.3, cell_s_includes_subcalls=True), 20.0) == "timeout"
+
+
+def test_a_template_that_died_is_replaced(sandbox):
+    async def once():
+        worker = Worker("fork", sandbox=sandbox)
+        rlm = RLM(ScriptedLM([block("submit(len(context))")]), repl=worker)
+        first = await rlm.run("abc", "q")
+        for template in worker._blank:
+            await template.session._hub.send({"op": "close"})
+        await asyncio.sleep(0.2)
+        second = await rlm.run("abcd", "q")
+        await worker.close()
+        return first, second
+
+    assert [r.answer for r in asyncio.run(once())] == ["3", "4"]
+
+
+@pytest.mark.docker
+def test_docker_backend():
+    from palaestra.sandbox import SandboxUnavailable
+
+    try:
+        result = RLM(ScriptedLM([block("x = llm('a')"), block("submit(x)")]), repl="docker").run_sync("abc", "q")
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    assert result.answer == "ok"
