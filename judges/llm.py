@@ -23,6 +23,8 @@ from .textprep import Fitted, fit_response, gate, nonce_of, suspicion_flags
 from .types import ErrorInfo, Item, ItemResult, JudgeInfo, as_text
 
 # Statuses that say something about another caller's request and not about the question itself.
+UNHEALTHY_AFTER, UNHEALTHY_S = 5, 30.0
+
 _NOT_SHARED = (RewardStatus.BUDGET_EXHAUSTED, RewardStatus.CANCELLED)
 
 
@@ -78,6 +80,8 @@ class LLMJudge(Judge):
         self.char_budget = char_budget
         self.overlong = overlong
         self.min_chars = min_chars
+        self._failures = 0  # calls in a row that the endpoint did not answer
+        self._failed_at = 0.0
 
     def info(self) -> JudgeInfo:
         """Who this is."""
@@ -97,6 +101,10 @@ class LLMJudge(Judge):
         """Dollars for so many tokens; None when the model has no price."""
         price = getattr(self.model, "price", None)
         return None if price is None else price.cost(prompt_tokens, completion_tokens)
+
+    async def healthy(self) -> bool:
+        """False for half a minute after five calls in a row that the endpoint did not answer. Nothing is sent."""
+        return self._failures < UNHEALTHY_AFTER or time.monotonic() - self._failed_at > UNHEALTHY_S
 
     # ---- operations
     async def score_item(self, item: Item, rubric: Rubric, context: Context, *, sample: int = 0) -> ItemResult:
@@ -340,6 +348,7 @@ class LLMJudge(Judge):
                 return self._failure(error, estimate, context)
             except LMError as error:
                 return self._failure(error, estimate, context)
+            self._failures = 0
             context.meter.settle(estimate, answer.usage)
             context.spend(answer.usage)
             return answer
@@ -349,6 +358,9 @@ class LLMJudge(Judge):
         context.meter.settle(estimate, error.usage)
         context.spend(error.usage)
         status = error.status
+        answered = status in (RewardStatus.REFUSAL, RewardStatus.PARSE_ERROR, RewardStatus.TRUNCATED_INPUT)
+        self._failures = 0 if answered else self._failures + 1
+        self._failed_at = time.monotonic()
         if status is RewardStatus.INVALID_INPUT:
             # The judge's own configuration is at fault (unknown model, bad parameter), not the item.
             status = RewardStatus.UPSTREAM_ERROR

@@ -311,6 +311,19 @@ def test_a_full_queue_is_429(fake):
         thread.join()
 
 
+def test_not_ready_while_no_judge_answers(fake, llm_service):
+    server = fake(GOOD, faults=lambda r: Fault("unauthorized") if "broken" in r.text else None)
+    service = llm_service(server)
+    del service.judges["programmatic"]
+    with judge_server(service) as url:
+        rows = [{"id": str(i), "response": f"broken {i}"} for i in range(6)]
+        assert {r["status"] for r in post(url, "/v1/score", {"items": rows}).json()["results"]} == {"upstream_error"}
+        reply = httpx.get(f"{url}/readyz")
+        assert (reply.status_code, reply.json()["reasons"]) == (503, ["no judge is healthy"])
+        post(url, "/v1/score", {"items": [{"id": "a", "response": "fine again"}]})
+        assert httpx.get(f"{url}/readyz").status_code == 200
+
+
 def test_sigterm_finishes_what_is_under_way(fake, tmp_path):
     import signal
     import socket
