@@ -148,6 +148,8 @@ class TrainConfig(Section):
     gradient_checkpointing: bool = False
     shared_prefix: bool = True
     """Encode each prompt once for its whole group (exact)."""
+    rehearsal_tasks: int = Field(default=256, ge=1)
+    """Tasks that objectives with rehearsal try under the initial policy to find what it has mastered."""
     max_ratio: float = Field(default=1e4, gt=1)
     """An optimiser step whose importance ratio passes this is skipped and counted."""
     max_bad_steps: int = Field(default=10, ge=1)

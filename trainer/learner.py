@@ -108,6 +108,15 @@ class Learner:
         return plan(contexts, [len(row.sample) for row in rows], self.config.token_budget, shared=shared)
 
     @torch.no_grad()
+    def entropies(self, rows: list[Row], name: str) -> None:
+        """Compute the exact entropy (nats, temperature 1) of every position and keep it as ``row.scores[name]``."""
+        for batch in self.batches(rows):
+            collated = collate([rows[i] for i in batch], self.device)
+            out = self._head(self.forward, collated, entropy=True, temperature=1.0)
+            assert out.entropy_N is not None
+            self._store(collated, out.entropy_N, name)
+
+    @torch.no_grad()
     def score(
         self, rows: list[Row], name: str, *, forward: Forward | None = None, temperature: float | None = None
     ) -> None:
@@ -118,13 +127,14 @@ class Learner:
             out = self._head(forward, collated, temperature=temperature)
             self._store(collated, out.logp_N, name)
 
-    def train(self, rows: list[Row], step: int, seed: int = 0) -> dict[str, float]:
+    def train(self, rows: list[Row], step: int, seed: int = 0, rehearsal: Sequence[Row] = ()) -> dict[str, float]:
         """Take this step's optimiser steps.
 
         Args:
             rows: all rows that stay in the loss; every one counts in the normaliser.
             step: training step, for the schedule.
             seed: order of mini-batches.
+            rehearsal: stored rows, added to every optimiser step with a loss and a normaliser of their own.
 
         Returns:
             Metrics of the step.
@@ -138,12 +148,14 @@ class Learner:
         if config.minibatches > 1:  # later mini-batches see weights that moved: the old policy is scored first
             self.score(rows, "old")
         self.teachers.prepare(self, rows)
-        steps_taken = skipped = 0
+        steps_taken = skipped = rehearsed = 0
+        stored = StepMetrics()
         norms: list[float] = []
         shuffle = np.random.default_rng(seed)
         for epoch in range(config.epochs):
             for part in self._minibatches(rows, shuffle):
-                norm_value = self._optimiser_step(part, metrics, first=epoch == 0)
+                rehearsed += self._rehearse(rehearsal, stored)
+                norm_value = self._optimiser_step(part, metrics, first=epoch == 0, more=bool(rehearsal))
                 if norm_value is None:
                     skipped += 1
                 elif norm_value > 0:
@@ -158,6 +170,7 @@ class Learner:
             for key, value in sums.items()
             if not key.startswith("_")
         }
+        out |= {key: value / max(rehearsed, 1) for key, value in stored.sums.items()}
         out["loss"] = sums["_loss"] / max(config.epochs * config.minibatches, 1)
         out["grad_norm"] = float(np.mean(norms)) if norms else 0.0
         out["learning_rate"] = self.learning_rate(step)
@@ -174,14 +187,42 @@ class Learner:
     def _minibatches(self, rows: list[Row], shuffle: np.random.Generator) -> list[list[Row]]:
         """Whole groups, dealt into `minibatches` parts."""
         count = self.config.minibatches
-        if count == 1:
+        if count == 1 or not rows:
             return [rows]
         groups = sorted({row.group for row in rows})
         order = shuffle.permutation(len(groups))
         owner = {groups[g]: position % count for position, g in enumerate(order)}
         return [part for k in range(count) if (part := [row for row in rows if owner[row.group] == k])]
 
-    def _optimiser_step(self, rows: list[Row], metrics: StepMetrics, *, first: bool) -> float | None:
+    def _rehearse(self, rows: Sequence[Row], metrics: StepMetrics) -> int:
+        """Add the gradient of the stored rows; how many tokens they have."""
+        spec = self.objective.rehearsal
+        if spec is None or not rows:
+            return 0
+        tokens = sum(row.tokens for row in rows)
+        norm = Normaliser(float(tokens), float(len(rows)), float(self.max_length(rows)))
+        for batch in self.batches(rows):
+            collated = collate([rows[i] for i in batch], self.device)
+            logp_BT = collated.scatter(self._head(self.forward, collated).logp_N)
+            reference_BT = collated.field("reference")
+            loss, values = spec.loss(
+                TokenBatch(
+                    logp_BT=logp_BT,
+                    logp_old_BT=logp_BT.detach(),
+                    logp_roll_BT=reference_BT,
+                    advantages_BT=torch.zeros_like(reference_BT),
+                    mask_BT=collated.mask_BT,
+                    norm=norm,
+                    logp_ref_BT=reference_BT,
+                )
+            )
+            metrics.add(values)
+            loss.backward()
+        return tokens
+
+    def _optimiser_step(
+        self, rows: list[Row], metrics: StepMetrics, *, first: bool, more: bool = False
+    ) -> float | None:
         """One update; its gradient norm, 0 when no row had a gradient, None when it was skipped as unsound."""
         norm = Normaliser(
             tokens=float(sum(row.tokens for row in rows)),
@@ -191,7 +232,7 @@ class Learner:
         )
         live = [row for row in rows if not self.skips_zero_advantage or np.any(row.advantage_T)]
         metrics.add({"_trained_tokens": sum(row.tokens for row in live)})
-        if not live:
+        if not live and not more:
             return 0.0
         largest = 0.0
         for batch in self.batches(live):

@@ -7,9 +7,11 @@ import json
 import resource
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from . import checkpoint as ckpt
@@ -30,10 +32,12 @@ from .objectives import registry
 from .objectives.checks import loop_features
 from .objectives.types import Objective, RolloutBatch
 from .policy import Policy, load_policy
+from .rehearsal import Rehearsal
 from .rollout import Play, RolloutWorker
 from .rows import Row
 from .runfolder import RunFolder
-from .tasks import TaskSource
+from .samples import Sample
+from .tasks import TaskRef, TaskSource
 from .warmup import warm_up
 
 
@@ -75,6 +79,8 @@ class Trainer:
         self.policy: Policy
         self.learner: Learner
         self.engine: Any = None
+        self.sampler: Any = None
+        self.rehearsal: Rehearsal | None = None
 
     # ---- set-up ------------------------------------------------------------------------------------------------
 
@@ -100,10 +106,13 @@ class Trainer:
                 with self.interrupts.safe():
                     self.warmup = self._warm_up()
             self._make_learner()
+            with self.interrupts.safe():
+                self._prepare_rehearsal()
             self.save()
         else:
             self._make_learner()
             self._restore(found)
+            self._prepare_rehearsal()
             self.folder.start(self.step)
             self._emit("start", message=f"resumed {self.folder.path} at step {self.step}")
 
@@ -121,6 +130,36 @@ class Trainer:
     def _make_learner(self) -> None:
         self.learner = Learner(self.policy, self.objective, self.config.train, self.config.rollout.temperature)
         self.learner.length_cap = self.config.rollout.max_new_tokens
+
+        initial = self.learner.teachers.initial
+        if self.objective.sampling == "initial" and initial is not None:
+            frozen = Policy(initial.model, self.policy.tokenizer, self.policy.end_ids)
+            self.sampler = make_engine(self.config.rollout.engine, frozen)
+        else:
+            self.sampler = self.engine
+
+    def _prepare_rehearsal(self) -> None:
+        spec, path = self.objective.rehearsal, self.folder.path / "rehearsal.json"
+        if spec is None:
+            return
+        if path.exists():
+            self.rehearsal = Rehearsal.load(spec, path, self.config.seed)
+            return
+        pool, _ = self.source.take("train", self.config.train.rehearsal_tasks)
+
+        def sample(refs: Any, count: int, stamp: int) -> list[Play]:
+            return self.worker.play(refs, count, Batcher(self.engine, self._sampling()), stamp, name="rehearsal")
+
+        self.rehearsal = Rehearsal.collect(spec, pool, sample, self.config.seed)
+        self.rehearsal.save(path)
+        kept, mastered = len(self.rehearsal.rows), len(self.rehearsal.mastered)
+        self._emit("start", message=f"rehearsal: {mastered} of {len(pool)} tasks mastered, {kept} rollouts stored")
+
+    def _sampling(self) -> SamplingParams:
+        rollout = self.config.rollout
+        return SamplingParams(
+            max_new_tokens=rollout.max_new_tokens, temperature=rollout.temperature, stop_ids=self.policy.end_ids
+        )
 
     def _warm_up(self) -> list[dict[str, Any]]:
         check = self.config.eval.model_copy(
@@ -213,7 +252,9 @@ class Trainer:
                 verdicts = verdicts.joined(self.judging.judge(more))
                 batch, rows, decided, memory = self._decide(plays, verdicts)
         judged = time.perf_counter()
-        learned = self.learner.train(rows, self.step, seed_of(self.config.seed, 2, self.step)) if rows else {}
+        stored = self.rehearsal.chunk(self.step) if self.rehearsal is not None else []
+        order = seed_of(self.config.seed, 2, self.step)
+        learned = self.learner.train(rows, self.step, order, stored) if rows or stored else {}
         trained = time.perf_counter()
         self.step, self.cursor, self.memory = self.step + 1, cursor, memory
         receipt = self.engine.update_weights(self.policy.model, self.step)
@@ -248,18 +289,50 @@ class Trainer:
 
     def _collect(self, cursor: int, again: int = 0) -> tuple[list[Play], int, float]:
         rollout = self.config.rollout
-        refs, cursor = self.source.take("train", rollout.prompts_per_step, cursor)
-        params = SamplingParams(
-            max_new_tokens=rollout.max_new_tokens, temperature=rollout.temperature, stop_ids=self.policy.end_ids
-        )
-        batcher = Batcher(self.engine, params)
+        refs, cursor = self._next_tasks(rollout.prompts_per_step, cursor)
+        batcher = Batcher(self.sampler, self._sampling())
         stamp = seed_of(self.step, again) if again else self.step
         name = f"s{self.step + 1}" + (f"r{again}" if again else "")
         plays = self.worker.play(refs, rollout.group_size, batcher, stamp, name=name)
         return plays, cursor, batcher.sampling_seconds
 
+    def _next_tasks(self, count: int, cursor: int) -> tuple[list[TaskRef], int]:
+        """The next training tasks; those the initial policy had mastered are left to rehearsal."""
+        skip: set[int] = set()
+        if self.rehearsal is not None and self.rehearsal.spec.split_tasks:
+            skip = self.rehearsal.mastered
+        refs: list[TaskRef] = []
+        while len(refs) < count:
+            found, cursor = self.source.take("train", count - len(refs), cursor)
+            refs += [ref for ref in found if ref.seed not in skip]
+        return refs, cursor
+
+    def _measured(self, batch: RolloutBatch, samples: dict[str, list[Sample]]) -> RolloutBatch:
+        """The batch with the numbers its objective wants before the advantage: reference log-probs, entropies."""
+        wants = {"batch_reference", "batch_entropy"} & self.objective.needs
+        if not wants:
+            return batch
+        rows = [Row(sample, np.zeros(len(sample))) for parts in samples.values() for sample in parts]
+        sums = {name: dict.fromkeys(batch.ids, 0.0) for name in wants}
+        if "batch_reference" in wants:
+            self.learner.score(rows, "batch_reference", forward=self.learner.teachers.initial)
+        if "batch_entropy" in wants:
+            self.learner.entropies(rows, "batch_entropy")
+        for row in rows:
+            for name in wants:
+                sums[name][row.sample.rollout_id] += float(row.scores[name][row.sample.mask_T].sum())
+        arrays = {name: np.array([values[i] for i in batch.ids]) for name, values in sums.items()}
+        lengths = np.maximum(batch.lengths_B if batch.lengths_B is not None else 1, 1)
+        entropies = arrays.get("batch_entropy")
+        return replace(
+            batch,
+            ref_logp_sums_B=arrays.get("batch_reference"),
+            entropies_B=None if entropies is None else entropies / lengths,
+        )
+
     def _decide(self, plays: list[Play], verdicts: Verdicts) -> tuple[RolloutBatch, list[Row], dict[str, float], Any]:
         batch, samples = gather(plays, verdicts, self.config.rollout.max_new_tokens)
+        batch = self._measured(batch, samples)
         memory = json.loads(json.dumps(self.memory))
         rows, decided = decide(self.objective, batch, samples, memory, self.chat.first_of)
         return batch, rows, decided, memory
@@ -368,9 +441,7 @@ def train_run(
             folder.close()
 
 
-NOT_YET = frozenset(
-    {"rehearsal", "direct", "initial sampling", "needs answer_probs", "needs batch_entropy", "needs batch_reference"}
-)
+NOT_YET = frozenset({"direct", "needs answer_probs"})
 """What objectives may ask for and this loop does not do; see `objectives.checks.loop_features`."""
 
 

@@ -85,6 +85,8 @@ def _pick_device(wanted: str) -> str:
 def _load_pretrained(name: str, dtype: Any) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(name).is_dir():
+        raise ConfigError(f"policy.model = {name!r}: there is no such folder")
     try:
         config = AutoConfig.from_pretrained(name)
         _refuse_if_too_large(name, config, dtype)

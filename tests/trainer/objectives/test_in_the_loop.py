@@ -17,7 +17,7 @@ EXTRA = {
     "dapo": {"overlong_cache": 1},
 }
 EXTRA |= {"task_std": {}, "gspo": {}, "opd": {"teacher": "none"}, "light_reasoner": {"amateur": "none"}}
-SUPPORTED = [n for n in names() if n not in ("opd", "arena") and not loop_features(get(n, EXTRA.get(n))) & NOT_YET]
+SUPPORTED = [n for n in names() if n not in ("opd", "arena", "light_reasoner") and not loop_features(get(n, EXTRA.get(n))) & NOT_YET]
 
 
 def run_file(folder, name, **changes):
