@@ -43,11 +43,15 @@ def register(serve: typer.Typer) -> None:
 
             if not token:
                 raise typer.BadParameter("--run lets clients run code, so it needs a --token")
-            sandbox = Sandbox()
+            sandbox = Sandbox.open()
         offered = len(env) if env else len(list_envs())
         typer.echo(f"palaestra serve envs: http://{host}:{port}  ({offered} environments, Ctrl-C ends it)")
         limits = Limits(sessions=sessions, workers=workers, idle_seconds=idle, step_seconds=deadline)
-        serve(host=host, port=port, envs=env, token=token, limits=limits, sandbox=sandbox, log_level=log_level)
+        try:
+            serve(host=host, port=port, envs=env, token=token, limits=limits, sandbox=sandbox, log_level=log_level)
+        finally:
+            if sandbox is not None:
+                sandbox.close_sync()
 
     @serve.command(
         help="Serve one environment as an MCP server: its tools, with `reset` and `reply`.\n\n"

@@ -189,7 +189,7 @@ def count_solutions(given: Sequence[int], target: int, ops: str = "+-*/", use_al
     return sum(1 for _ in solutions(given, target, ops, use_all))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _reachable(given: tuple[int, ...], ops: str) -> dict[int, dict[Fraction, tuple[Expression, ...]]]:
     """For every subset of positions, as a bit mask: reachable value -> one expression a canonical form."""
     size = len(given)

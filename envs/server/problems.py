@@ -21,6 +21,7 @@ CODES: dict[str, tuple[int, bool]] = {
     "too_large": (413, False),
     "capacity": (503, True),
     "shutting_down": (503, True),
+    "unavailable": (503, True),
     "deadline": (504, False),
     "internal": (500, False),
 }
@@ -84,7 +85,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def _http(request: Request, exc: HTTPException) -> JSONResponse:
-        code = {404: "not_found", 405: "not_found", 401: "unauthorized"}.get(exc.status_code, "bad_request")
+        code = {404: "not_found", 405: "not_found", 401: "unauthorized", 503: "unavailable"}.get(
+            exc.status_code, "bad_request"
+        )
         answer = response(Problem(code, f"{request.method} {request.url.path}: {exc.detail}"), of(request))
         answer.status_code = exc.status_code
         return answer

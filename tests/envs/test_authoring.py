@@ -2,10 +2,12 @@
 
 import ast
 import asyncio
+import doctest
 import inspect
 import math
 import re
 import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import gymnasium
@@ -425,6 +427,15 @@ def test_render_shows_the_transcript():
     env.reset(seed=0)
     env.step("x")
     assert "[user]" in env.render() and "[assistant]\nx" in env.render()
+
+
+@pytest.mark.parametrize(
+    "module",
+    "arithmetic countdown data feedback forms registry spaces splits tools toolcalls transforms turns".split(),  # noqa: SIM905
+)
+def test_examples_in_docstrings(module):
+    result = doctest.testmod(import_module(f"palaestra.envs.{module}"))
+    assert result.attempted and not result.failed
 
 
 def test_the_interface_docstring_names_what_exists():

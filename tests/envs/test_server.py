@@ -290,6 +290,25 @@ def test_shutdown_closes_sessions(live):
     assert not server.sessions.open and server.sessions.closing
 
 
+def test_code_runs_behind_the_token_when_a_sandbox_is_given(live):
+    from palaestra.sandbox import Sandbox, SandboxUnavailable
+
+    try:
+        sandbox = Sandbox.open()
+    except SandboxUnavailable as reason:
+        pytest.skip(f"no sandbox here: {reason}")
+    try:
+        server = live(token="secret", sandbox=sandbox)
+        client = httpx.Client(base_url=server.url, timeout=60)
+        assert client.post("/v1/run", json={"code": "print(6 * 7)"}).status_code == 401
+        headers = {"authorization": "Bearer secret"}
+        done = client.post("/v1/run", json={"code": "print(6 * 7)"}, headers=headers)
+        assert done.status_code == 200 and done.json()["stdout"] == "42\n", done.text
+        assert client.post("/v1/run", json={"code": 3}, headers=headers).status_code == 422
+    finally:
+        sandbox.close_sync()
+
+
 # ---- OpenEnv -------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +364,17 @@ def test_openenv_generic_client_plays(shared_server):
         with pytest.raises(RuntimeError, match="episode"):
             client.step({"text": "none"})
         assert client.reset(seed=9).done is False
+
+
+def test_openenv_clients_put_the_token_into_the_address(live):
+    generic = pytest.importorskip("openenv.core.generic_client")
+    server = live(token="secret")
+    path = f"{server.url.removeprefix('http://')}/openenv/palaestra/Sort-v0"
+    with generic.GenericEnvClient(base_url=f"ws://user:secret@{path}").sync() as client:
+        assert client.reset(seed=1).done is False
+    for address in (f"ws://{path}", f"ws://user:wrong@{path}"):
+        with pytest.raises(ConnectionError), generic.GenericEnvClient(base_url=address).sync() as client:
+            client.reset(seed=1)
 
 
 def test_a_dropped_websocket_frees_its_session(shared_server):
