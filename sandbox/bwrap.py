@@ -1,7 +1,8 @@
 """The bubblewrap backend: every run in a fresh set of namespaces made by ``bwrap``, without root.
 
-One start of bubblewrap and of an interpreter per run (about the cost of a plain subprocess and a half). Good for whole
-commands and other languages where the local backend's own namespaces are not to be used.
+One start of bubblewrap and of a fork server per run, several times the cost of a plain interpreter; see
+``benchmarks/sandbox.py``. Good for whole commands and other languages where the local backend's own namespaces are not
+to be used.
 """
 
 from __future__ import annotations
