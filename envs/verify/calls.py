@@ -43,6 +43,9 @@ def function_call(p: Parser, name: str) -> Node:
         node = p.made("fn", "logb", base, given[0])
     elif name == "lg":
         node = p.made("fn", "logb", number_node("10"), given[0])
+    elif name == "cis":
+        turned = p.made("mul", ("const", "i"), ("fn", "sin", given[0]))
+        node = p.made("add", ("fn", "cos", given[0]), turned)
     elif name == "exp":
         node = p.made("pow", ("const", "e"), given[0])
     else:

@@ -266,12 +266,14 @@ def close(pair: Callable[[int], tuple[Any, Any]]) -> bool:
     a, b = pair(200)
     with mp.workdps(230):
         low = abs(a - b)
-        if low <= mpf(10) ** -180 * max(abs(a), abs(b)):
-            return True
+        if low > mpf(10) ** -100 * max(abs(a), abs(b), 1):
+            return False
     a, b = pair(450)
     with mp.workdps(480):
-        high = abs(a - b)
-        return high <= mpf(10) ** -400 * max(abs(a), abs(b)) or high < low * mpf(10) ** -120
+        high, scale = abs(a - b), max(abs(a), abs(b))
+        # 15 more digits are carried than asked for; ten of them may be lost to rounding, more only if the noise of the
+        # shorter computation was larger by as much.
+        return high <= mpf(10) ** -455 * scale or (low > 0 and high < low * mpf(10) ** -200)
 
 
 _NONRESIDUES: dict[int, int] = {}

@@ -59,6 +59,7 @@ _REPEATING = re.compile(
     r"(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))(\d*)(?:\\dot\s*\{?(\d)\}?)?|\((\d+)\))"
 )
 _GROUPED = re.compile(r"\d{1,3}(?:(?:\{,\}|\\,|\\ |\\!|\\;|~|,\\!)\d{3})+(?![\d])(?:\.\d+)?")
+_SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?![\d./]| *[\d/])")
 _COMMAS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?")
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z\d]))?")
 _WORD = re.compile(r"[A-Za-z]+")
@@ -204,7 +205,7 @@ class _Lexer:
         if match := _REPEATING.match(text, at):
             self.at = match.end()
             return self.add("num", match[0], _repeating(match))
-        grouped = _GROUPED.match(text, at)
+        grouped = _GROUPED.match(text, at) or _SPACED.match(text, at)
         if grouped is None and self.thousands is not None and self.thousands[at]:
             grouped = _COMMAS.match(text, at)
         if grouped is None and self.thousands is None:

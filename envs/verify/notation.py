@@ -10,7 +10,7 @@ def words(text: str) -> frozenset[str]:
 
 FUNCTIONS = words(
     "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth arcsinh arccosh arctanh ln log lg exp "
-    "max min gcd lcm det Re Im arg sgn sign floor ceil abs sqrt cbrt conj"
+    "max min gcd lcm det Re Im arg sgn sign floor ceil abs sqrt cbrt conj cis"
 )
 FUNCTION_ALIASES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "cosec": "csc", "tg": "tan", "ctg": "cot", "arctg": "arctan",

@@ -317,6 +317,12 @@ class Parser(Cursor):
         if self.is_("{") and self.peek().value == "circ" and self.peek(2).value == "}":
             self.at += 3
             return self.made("deg", base)
+        if base == ("named_set", "Reals"):
+            braced = self.accept("{")
+            self.expect("+")
+            if braced:
+                self.expect("}")
+            return self.made("interval", "(", number_node("0"), ("const", "inf"), ")")
         if base[0] in ("matrix", "tuple"):
             mark = self.at
             braced = self.accept("{")

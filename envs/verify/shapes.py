@@ -6,11 +6,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from .cursor import number_of
+from .cursor import ONE, number_of
 from .identity import contains, symbols
 from .intervals import is_infinite
 from .lex import Node
-from .units import Unit, lookup
+from .units import NONE, Unit, lookup, power, times
 
 _REGION_KINDS = frozenset(("interval", "union", "inter", "minus", "builder"))
 
@@ -220,12 +220,30 @@ def degree_unit(node: Node, other: Node) -> Node:
 
 
 def bare_unit(node: Node, other: Node) -> Node:
-    """``5m`` as five metres where the other side carries a unit; otherwise a letter is a variable."""
-    if other[0] == "qty" and node[0] == "mul" and node[2][0] == "sym" and not symbols(node[1]):
-        unit = lookup(node[2][1])
-        if unit is not None:
-            return ("qty", node[1], unit)
-    return node
+    """``5m`` or ``5 m/s`` as a quantity where the other side carries a unit; otherwise letters are variables."""
+    if other[0] != "qty" or not symbols(node):
+        return node
+    read = _quantity(node)
+    return ("qty", *read) if read is not None else node
+
+
+def _quantity(node: Node) -> tuple[Node, Unit] | None:
+    """The value and the unit of a product of a number and letters that all name units."""
+    if not symbols(node):
+        return node, NONE
+    if node[0] == "sym":
+        unit = lookup(node[1])
+        return (ONE, unit) if unit is not None else None
+    if node[0] in ("mul", "div"):
+        left, right = _quantity(node[1]), _quantity(node[2])
+        if left is None or right is None:
+            return None
+        unit = right[1] if node[0] == "mul" else power(right[1], -1)
+        return (node[0], left[0], right[0]), times(left[1], unit)
+    if node[0] == "pow" and node[2][0] == "num" and node[2][1] in (2, 3):
+        inner = _quantity(node[1])
+        return (("pow", inner[0], node[2]), power(inner[1], int(node[2][1]))) if inner is not None else None
+    return None
 
 
 def substitute(node: Any, point: dict[str, Node]) -> Any:
@@ -246,6 +264,9 @@ def without_parameters(gold: Node, pred: Node) -> tuple[Node, Node]:
 
 
 def parameter(node: Node) -> tuple[Node, str | None]:
+    if node[0] == "builder" and node[1][0] not in ("sym", "rel"):
+        body, name = parameter(("list", (node[1], node[2]), (",",)))
+        return (body, name) if name else (node, None)
     if node[0] != "list":
         return node, None
     last = node[1][-1]

@@ -14,6 +14,7 @@ _SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢ", "01234
 _SUPER_RUN = re.compile("[" + "".join(_SUPERSCRIPT) + "]+")
 _SUB_RUN = re.compile("[" + "".join(_SUBSCRIPT) + "]+")
 _MATH_LETTERS = re.compile("[\U0001d400-\U0001d7ff]")
+_LETTER_TIMES = re.compile(r"(\d)\s+x\s+(?=10\s*(?:\^|\*\*))")
 _ROOT_OF_NUMBER = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?)")
 _TYPESET = re.compile(r"\^\{?(\d+)\}?\s*[/⁄]\s*_\{?(\d+)\}?")
 _ROOT = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
@@ -75,6 +76,8 @@ def normalise(text: str) -> str:
         raise Unreadable(Reason.MALFORMED, "control byte")
     if "^" in text and "_" in text:
         text = _TYPESET.sub(r"\\frac{\1}{\2}", text)
+    if " x 10" in text:
+        text = _LETTER_TIMES.sub(r"\1 \\times ", text)
     if "..." in text:
         text = text.replace("...", r"\ldots ")
     if text.isascii():

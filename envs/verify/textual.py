@@ -10,6 +10,7 @@ _WRAPPER = re.compile(
     r"operatorname|left|right|displaystyle|boxed|fbox|underline|emph|quad|qquad|bigl?|bigr?)(?![A-Za-z])"
 )
 _SPACING = re.compile(r"\\[,;:! ]|~")
+_PROSE = re.compile(r"[\w\s.,;:!?&()`'\"/\-]+")
 _QUOTES = re.compile(r"[`'\"]")
 _LEAD = re.compile(
     r"^(?:(?:so|thus|hence|therefore),?\s*)?(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*:?\s*", re.IGNORECASE
@@ -42,10 +43,12 @@ def strip_markup(text: str) -> str:
 
 
 def words(text: str) -> str:
-    """Text for comparing words: lower case, without spaces, quotes and a final dot."""
+    """Text for comparing words: lower case, without spaces, quotes and a final dot; "" if it holds a formula."""
     plain = _LEAD.sub("", strip_markup(text))
+    if not _PROSE.fullmatch(plain) or "_" in plain or not re.search(r"[^\W\d_]", plain):
+        return ""
     plain = _QUOTES.sub("", plain).lower()
-    plain = re.sub(r"[\s\-_]+", "", plain).strip(".,;:!")
+    plain = re.sub(r"(?<=[a-z])-(?=[a-z])|(?<!\d)\s+|\s+(?!\d|\s)", "", plain).strip(".,;:! ")
     return _SAME_WORDS.get(plain, plain)
 
 
