@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any
 
 _LAZY = {
     "JudgeClient": ".client",
-    "Partition": ".client",
+    "Partition": ".results",
     "JudgeAuthError": ".errors",
     "JudgeError": ".errors",
     "JudgeProtocolError": ".errors",
@@ -96,7 +96,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .client import JudgeClient, Partition
+    from .client import JudgeClient
     from .errors import (
         JudgeAuthError,
         JudgeError,
@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from .llm import LLMJudge
     from .programmatic import ProgrammaticJudge
     from .prompts import JudgePrompt
+    from .results import Partition
     from .rubric import Criterion, Rubric
     from .service import JudgeService
     from .types import (

@@ -7,15 +7,13 @@ import random
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from ..lm import parse_retry_after, run_sync
-from ..schema import Feedback, Group, RewardResult, RewardStatus
-from .convert import items_of, responses_of
+from ..schema import Group, RewardResult, RewardStatus
 from .errors import (
     JudgeAuthError,
     JudgeError,
@@ -24,24 +22,21 @@ from .errors import (
     JudgeTimeout,
     JudgeUnavailable,
 )
+from .results import Partition, as_list, by_id, group_body, item_bodies, partitioned, plain, ranked, scored
 from .rubric import Rubric
 from .types import (
     Budget,
     CompareReply,
     DiversityReply,
-    GroupPartition,
     Item,
-    ItemResult,
     JudgeInfo,
     Pair,
     PairResult,
     PartitionReply,
     PlanReply,
-    RankedResponse,
     RankReply,
     ResponseGroup,
     ScoreReply,
-    UsageInfo,
     VerifyReply,
     VerifyResult,
 )
@@ -50,34 +45,6 @@ R = TypeVar("R", bound=BaseModel)
 GroupLike = Group | ResponseGroup | Mapping[str, Any]
 ItemLike = Item | Mapping[str, Any]
 RubricLike = str | Rubric | Mapping[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Partition:
-    """Clusters of one group by rollout id. A rollout that could not be placed has None everywhere.
-
-    Attributes:
-        labels: cluster number of each rollout, from 0.
-        clusters: rollout ids of each cluster.
-        darling: DARLING's diversity factor of each rollout.
-        uniqueness: weight 1 / (size of the rollout's cluster) ** alpha.
-        results: one `RewardResult` a rollout with status and cluster; they carry no reward.
-        stats: calls, contradictions and the like.
-        usage: what it took (of the whole request).
-    """
-
-    group_id: str
-    labels: dict[str, int | None]
-    clusters: list[list[str]]
-    darling: dict[str, float | None]
-    uniqueness: dict[str, float | None]
-    results: list[RewardResult]
-    stats: dict[str, Any] = field(default_factory=dict)
-    usage: UsageInfo = field(default_factory=UsageInfo)
-
-    def diversity(self) -> dict[str, float | None]:
-        """DARLING's factor by rollout id."""
-        return dict(self.darling)
 
 
 class JudgeClient:
@@ -157,12 +124,12 @@ class JudgeClient:
         Raises:
             JudgeError: the whole request failed.
         """
-        rows = _items(items)
+        rows = item_bodies(items)
         if not rows:
             return []
-        body = {"items": rows, "rubric": _plain(rubric), "n_samples": n_samples, "aggregate": aggregate}
+        body = {"items": rows, "rubric": plain(rubric), "n_samples": n_samples, "aggregate": aggregate}
         reply = await self._post("score", body, ScoreReply, options)
-        found = _by_id(reply.results)
+        found = by_id(reply.results)
         return [scored(row["id"], found.get(row["id"])) for row in rows]
 
     async def rank(
@@ -184,15 +151,15 @@ class JudgeClient:
         Returns:
             One result per rollout in input order, with ``rank`` (1 is best, ties share) and ``reward``.
         """
-        groups = [_group(g) for g in _as_list(group)]
+        groups = [group_body(g) for g in as_list(group)]
         if not groups:
             return []
         reply = await self.ranking(
             groups, rubric=rubric, method=method, estimator=estimator, order_policy=order_policy, reward=reward,
             degree=degree, rounds=rounds, anchor_id=anchor_id, **options,
         )  # fmt: skip
-        found = {g.id: _by_id(g.ranking) for g in reply.groups or []}
-        return [_ranked(row["id"], found.get(g["id"], {}).get(row["id"])) for g in groups for row in g["responses"]]
+        found = {g.id: by_id(g.ranking) for g in reply.groups or []}
+        return [ranked(row["id"], found.get(g["id"], {}).get(row["id"])) for g in groups for row in g["responses"]]
 
     async def ranking(
         self, group: GroupLike | Sequence[GroupLike], *, rubric: RubricLike = None, method: str = "auto",
@@ -201,7 +168,7 @@ class JudgeClient:
     ) -> RankReply:  # fmt: skip
         """The server's whole reply to a ranking, matches and statistics included, in ``groups``."""
         body = {
-            "groups": [_group(g) for g in _as_list(group)], "rubric": _plain(rubric), "method": method,
+            "groups": [group_body(g) for g in as_list(group)], "rubric": plain(rubric), "method": method,
             "estimator": estimator,
             "order_policy": order_policy, "reward": reward, "degree": degree, "rounds": rounds, "anchor_id": anchor_id,
         }  # fmt: skip
@@ -232,7 +199,7 @@ class JudgeClient:
             alpha: exponent of the uniqueness weight.
         """
         many = isinstance(group, Sequence)
-        groups = [_group(g) for g in _as_list(group)]
+        groups = [group_body(g) for g in as_list(group)]
         if not groups:
             return []
         body: dict[str, Any] = {
@@ -245,7 +212,7 @@ class JudgeClient:
         body["groups"] = groups
         reply = await self._post("partition", body, PartitionReply, options)
         found = {g.id: g for g in reply.groups or []}
-        partitions = [_partition(g, found.get(g["id"]), reply.usage) for g in groups]
+        partitions = [partitioned(g, found.get(g["id"]), reply.usage) for g in groups]
         return partitions if many else partitions[0]
 
     async def compare(
@@ -253,10 +220,10 @@ class JudgeClient:
         allow_tie: bool = True, **options: Any,
     ) -> list[PairResult]:  # fmt: skip
         """Say of each pair (id, prompt, a, b) which response is better."""
-        rows = [_plain(pair) for pair in pairs]
-        body = {"pairs": rows, "rubric": _plain(rubric), "order_policy": order_policy, "allow_tie": allow_tie}
+        rows = [plain(pair) for pair in pairs]
+        body = {"pairs": rows, "rubric": plain(rubric), "order_policy": order_policy, "allow_tie": allow_tie}
         reply = await self._post("compare", body, CompareReply, options)
-        found = _by_id(reply.results)
+        found = by_id(reply.results)
         return [found.get(row["id"]) or PairResult(id=row["id"], status=RewardStatus.UNSCORED) for row in rows]
 
     async def diversity(
@@ -264,7 +231,7 @@ class JudgeClient:
     ) -> DiversityReply:
         """Measure how different texts are."""
         many = isinstance(texts, Sequence) and not isinstance(texts, str)
-        body: dict[str, Any] = {"texts": list(texts)} if many else {"group": _group(texts)}  # type: ignore[arg-type]
+        body: dict[str, Any] = {"texts": list(texts)} if many else {"group": group_body(texts)}  # type: ignore[arg-type]
         return await self._post(
             "diversity", {**body, "metrics": list(metrics), "scope": scope}, DiversityReply, options
         )
@@ -273,9 +240,9 @@ class JudgeClient:
         self, items: Sequence[ItemLike], verifier: Mapping[str, Any], **options: Any
     ) -> list[VerifyResult]:
         """Grade items with a grader object (``string_check``, ``label_model``, ``multi``, ...)."""
-        rows = _items(items)
+        rows = item_bodies(items)
         reply = await self._post("verify", {"items": rows, "verifier": dict(verifier)}, VerifyReply, options)
-        found = _by_id(reply.results)
+        found = by_id(reply.results)
         return [found.get(row["id"]) or VerifyResult(id=row["id"], status=RewardStatus.UNSCORED) for row in rows]
 
     async def plan(self, operation: str, request: Mapping[str, Any]) -> PlanReply:
@@ -436,105 +403,3 @@ def _read(data: Any, model: type[R]) -> R:
         first = error.errors(include_input=False)[0]
         where = ".".join(str(p) for p in first["loc"])
         raise JudgeProtocolError(f"the reply is no {model.__name__}: {where}: {first['msg']}") from error
-
-
-# ------------------------------------------------------------------------------------------------- conversion
-def _plain(value: Any) -> Any:
-    return (
-        value.model_dump(mode="json")
-        if isinstance(value, BaseModel)
-        else dict(value)
-        if isinstance(value, Mapping)
-        else value
-    )
-
-
-def _as_list(groups: Any) -> list[Any]:
-    return list(groups) if isinstance(groups, Sequence) else [groups]
-
-
-def _group(group: Any) -> dict[str, Any]:
-    if isinstance(group, Group):
-        return responses_of(group).model_dump(mode="json")
-    read = group if isinstance(group, ResponseGroup) else ResponseGroup.model_validate(group)
-    return read.model_dump(mode="json")
-
-
-def _items(items: Any) -> list[dict[str, Any]]:
-    if isinstance(items, Group):
-        items = [items]
-    rows: list[dict[str, Any]] = []
-    for item in items:
-        if isinstance(item, Group):
-            rows += [row.model_dump(mode="json") for row in items_of(item)]
-        else:
-            rows.append(_plain(item))
-    missing = next((i for i, row in enumerate(rows) if not row.get("id")), None)
-    if missing is not None:
-        raise ValueError(f"items[{missing}] has no id; results are matched by id")
-    return rows
-
-
-def _by_id(rows: Sequence[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for row in rows:
-        if row.id in found:
-            raise JudgeProtocolError(f"the reply holds id {row.id!r} twice")
-        found[row.id] = row
-    return found
-
-
-def _lost(rollout_id: str) -> RewardResult:
-    return RewardResult(
-        rollout_id=rollout_id, status=RewardStatus.UNSCORED, error="the judge's reply says nothing of it"
-    )
-
-
-def scored(rollout_id: str, row: ItemResult | None) -> RewardResult:
-    if row is None:
-        return _lost(rollout_id)
-    feedback = tuple(row.feedback) + tuple(
-        Feedback(text=f"{c.name}: {c.evidence}", kind="info")
-        for c in row.criteria
-        if c.evidence and c.score is not None
-    )
-    return RewardResult(
-        rollout_id=rollout_id, status=row.status, reward=row.reward, scores={c.name: c.score for c in row.criteria},
-        feedback=feedback, error=row.error.message if row.error else None,
-    )  # fmt: skip
-
-
-def _ranked(rollout_id: str, row: RankedResponse | None) -> RewardResult:
-    if row is None:
-        return _lost(rollout_id)
-    scores = {"theta": row.theta} if row.theta is not None else {}
-    return RewardResult(
-        rollout_id=rollout_id, status=row.status, reward=row.reward if row.rank is not None else None, rank=row.rank,
-        scores={**scores}, error=row.error.message if row.error else None,
-    )  # fmt: skip
-
-
-def _partition(group: dict[str, Any], found: GroupPartition | None, usage: UsageInfo) -> Partition:
-    ids = [row["id"] for row in group["responses"]]
-    if found is None or len(found.labels) != len(ids):
-        raise JudgeProtocolError(f"the reply holds no partition of group {group['id']!r}")
-    # Labels come in the order that was sent; the clusters name ids, so the two must agree.
-    named = {key: number for number, cluster in enumerate(found.clusters) for key in cluster}
-    if set(named) - set(ids):
-        raise JudgeProtocolError(
-            f"clusters of group {group['id']!r} name unknown ids {sorted(set(named) - set(ids))[:3]}"
-        )
-    items = _by_id(found.items)
-    rewards = {name: dict(zip(ids, values, strict=True)) for name, values in found.rewards.items()}
-    labels = dict(zip(ids, found.labels, strict=True))
-    results = []
-    for key in ids:
-        item = items.get(key)
-        status = item.status if item else RewardStatus.OK if labels[key] is not None else RewardStatus.UNSCORED
-        error = item.error.message if item and item.error else None
-        results.append(RewardResult(rollout_id=key, status=status, cluster=labels[key], error=error))
-    none: dict[str, float | None] = dict.fromkeys(ids)
-    return Partition(
-        group["id"], labels, found.clusters, rewards.get("darling", none), rewards.get("uniqueness", none), results,
-        found.stats, usage,
-    )  # fmt: skip

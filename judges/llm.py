@@ -22,9 +22,9 @@ from .rubric import Rubric
 from .textprep import Fitted, fit_response, gate, nonce_of, suspicion_flags
 from .types import ErrorInfo, Item, ItemResult, JudgeInfo, as_text
 
-# Statuses that say something about another caller's request and not about the question itself.
 UNHEALTHY_AFTER, UNHEALTHY_S = 5, 30.0
 
+# Statuses that say something about another caller's request and not about the question itself.
 _NOT_SHARED = (RewardStatus.BUDGET_EXHAUSTED, RewardStatus.CANCELLED)
 
 

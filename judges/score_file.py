@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..schema import RewardResult
-from .client import JudgeClient, scored
+from .client import JudgeClient
+from .results import scored
 from .rubric import Rubric
 from .types import ScoreRequest
 

@@ -226,6 +226,8 @@ class RankRequest(GroupRequest):
     rounds: int | None = Field(default=None, ge=1, le=1000)
     anchor_id: str | None = None
     reward: RewardForm = "quantile_z"
+    length_covariate: bool = False
+    """Fit and remove a linear effect of response length (estimators ``ls_margin`` and ``lmm``)."""
 
 
 class PartitionRequest(GroupRequest):

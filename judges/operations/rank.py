@@ -81,6 +81,7 @@ def options_of(request: RankRequest, budget: int | None, groups: int) -> RankOpt
             anchor_id=request.anchor_id,
             max_calls=None if budget is None else budget // max(1, groups),
             seed=request.seed or 0,
+            length_covariate=request.length_covariate,
         )
     except ValueError as error:
         raise Problem(422, "invalid_options", str(error)) from error

@@ -225,6 +225,12 @@ def test_wrong_options_are_named(fake, llm_service):
         rank(service, "a", "b", method="swiss", reward="theta")
 
 
+def test_an_effect_of_length_can_be_fitted(fake, llm_service):
+    service = llm_service(fake(Oracle(quality=quality_of_length, points_per_quality=2.0)))
+    reply = rank(service, *("a" * n for n in range(1, 7)), length_covariate=True, estimator="ls_margin")
+    assert reply.stats["length_effect"] > 0.5
+
+
 def test_ranking_is_byte_identical_on_repetition(fake, llm_service):
     texts = [f"answer {i}" for i in range(6)]
     service = llm_service(fake(Oracle(noise=0.5, common_noise=0.5)))
