@@ -91,6 +91,7 @@ def score_in_child(name: str, seed: int, config: dict[str, Any], answer: str) ->
             except OSError:
                 if fresh:
                     raise ScorerBroken("the scoring process died twice") from None
+        assert _child is not None
         reply = _child.read(SECONDS)
         if reply is None:
             _child.kill()
