@@ -112,6 +112,8 @@ class SessionHub:
             return
         self._released = True
         self.branches.clear()
+        if self.final is not None:  # it ended by itself, and a command may have crossed its end: words are left over
+            self.slot.healthy = False
         try:
             if self.final is None and self.slot.healthy:
                 await self.send({"op": "close"})

@@ -19,7 +19,8 @@ class Group:
 
     def __init__(self, directories: dict[str, str], version: int) -> None:
         self.version = version
-        self._fds: dict[str, int] = {}
+        self._limits: tuple[int, int] | None = None
+        self._now: tuple[int, int, float] | None = None
         v1 = version == 1
         self._procs = [self._open(path, "cgroup.procs", os.O_WRONLY) for path in dict.fromkeys(directories.values())]
         self._files = {
@@ -53,23 +54,21 @@ class Group:
 
     def begin(self, mem_mb: int, procs: int) -> None:
         """Set the limits of the next run and remember the counters."""
-        self._write("limit", str(mem_mb << 20))
-        self._write("pids", str(procs))
+        if self._limits != (mem_mb, procs):
+            self._write("limit", str(mem_mb << 20))
+            self._write("pids", str(procs))
+            self._limits = (mem_mb, procs)
         try:
             self._write("peak", "0")
             self._peak_reset = True
         except OSError:
             self._peak_reset = False
-        self._start = (self.oom_kills(), self._counter("pids_hit", "max"), self.cpu_s())
+        self._start = self._now or self._counters()
 
     def join(self) -> None:
         """Move the calling process into the group."""
         for fd in self._procs:
             os.write(fd, b"0")
-
-    def oom_kills(self) -> int:
-        """Processes of the group killed for memory, ever."""
-        return self._counter("oom", "oom_kill")
 
     def cpu_s(self) -> float:
         """Processor seconds of the group, ever."""
@@ -77,8 +76,12 @@ class Group:
             return int(self._read("cpu")) / 1e9
         return self._counter("cpu", "usage_usec") / 1e6
 
+    def _counters(self) -> tuple[int, int, float]:
+        return self._counter("oom", "oom_kill"), self._counter("pids_hit", "max"), self.cpu_s()
+
     def since_begin(self) -> tuple[int, int, float, int]:
         """``(oom kills, refused forks, cpu seconds, peak KiB)`` of the run; peak 0 where it cannot be measured."""
         peak = int(self._read("peak")) >> 10 if self._peak_reset else 0
-        oom, forks, cpu = self._start
-        return self.oom_kills() - oom, self._counter("pids_hit", "max") - forks, self.cpu_s() - cpu, peak
+        self._now = self._counters()  # between runs the group is empty, so the next run starts from here
+        oom, forks, cpu = (now - start for now, start in zip(self._now, self._start, strict=True))
+        return int(oom), int(forks), cpu, peak
