@@ -300,7 +300,8 @@ def test_a_template_that_died_is_replaced(sandbox):
         await worker.close()
         return first, second
 
-    assert [r.answer for r in asyncio.run(once())] == ["3", "4"]
+    results = asyncio.run(once())
+    assert [r.answer for r in results] == ["3", "4"], results[1].error
 
 
 @pytest.mark.docker
