@@ -263,6 +263,8 @@ class LLMJudge(Judge):
         except TimeoutError:
             context.timed_out = True
             verdict, leader = failed(RewardStatus.TIMEOUT, "the deadline of the request passed", retryable=True), True
+        if verdict.status is RewardStatus.TIMEOUT and context.remaining_s() < 0.01:
+            context.timed_out = True  # the model's deadline was the request's, and may strike a moment earlier
         if not leader:
             context.usage.cache_hits += 1
             verdict = replace(verdict, cached=True, calls=0)

@@ -11,7 +11,7 @@ from ..replay import read_log
 from ..service import JudgeService
 from .app import create_app
 from .config import JudgeConfig, JudgeServerConfig
-from .run import serve
+from .run import check_address, serve
 
 
 def load_config(
@@ -59,6 +59,7 @@ def preload(service: JudgeService, log: Path) -> int:
 def start(config: JudgeServerConfig, replay: Path | None = None, announce: Callable[[str], None] = print) -> None:
     """Serve until told to stop."""
     app = create_app(config)
+    check_address(config, app)
     service = app.state.judges.service
     if replay is not None:
         announce(f"replaying {preload(service, replay)} verdicts of {replay}; anything else is 'unscored'")

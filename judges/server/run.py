@@ -46,18 +46,27 @@ class DrainingServer(uvicorn.Server):
             super().handle_exit(sig, frame)  # type: ignore[arg-type]
 
 
-def serve(config: JudgeServerConfig, app: FastAPI | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish what is under way within ``drain_timeout``.
+def check_address(config: JudgeServerConfig, app: FastAPI) -> None:
+    """Refuse to offer judges to other machines without a token.
 
     Raises:
         ValueError: a public address without a token, unless the configuration says ``insecure``.
     """
-    app = app or create_app(config)
     if not is_loopback(config.host) and not app.state.judges.tokens and not config.insecure:
         raise ValueError(
             f"host {config.host} can be reached from other machines and there is no token; give token_file or "
             "PALAESTRA_JUDGE_TOKENS, or --insecure if the network is trusted"
         )
+
+
+def serve(config: JudgeServerConfig, app: FastAPI | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish what is under way within ``drain_timeout``.
+
+    Raises:
+        ValueError: see `check_address`.
+    """
+    app = app or create_app(config)
+    check_address(config, app)
     settings = uvicorn.Config(
         app, host=config.host, port=config.port, log_level="warning", access_log=False,
         timeout_graceful_shutdown=max(1, int(config.drain_timeout)), timeout_keep_alive=30,
