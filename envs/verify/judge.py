@@ -22,6 +22,7 @@ from .shapes import (
     members_of,
     named_point,
     names_and_values,
+    names_in,
     one_letter,
     rows_of,
     substitute,
@@ -130,8 +131,8 @@ class Judge:
             return None
         if left.variable and right.variable and left.variable != right.variable:
             return False
-        if pred[0] == "set" and gold[0] not in ("set", "builder") and not left.pieces:
-            return False
+        if not left.pieces and not right.pieces and "tuple" in (gold[0], pred[0]):
+            return False  # (2,1) is a point, and no way to write the empty set
         return self.same_region(left, right)
 
     def same_region(self, left: Region, right: Region) -> bool:
@@ -249,6 +250,9 @@ class Judge:
             if other[0] in ("tuple", "interval", "matrix", "bracket_list"):
                 raise Mismatch(Reason.WRONG_KIND)
             raise Mismatch(Reason.COUNT)
+        gold_names, pred_names = names_in(gold), names_in(pred)
+        if gold_names and pred_names and not gold_names & pred_names:
+            return False
         left, right = members_of(gold), members_of(pred)
         if contains(gold, "dots") or contains(pred, "dots"):
             return self.sequence(left, right)

@@ -53,6 +53,12 @@ def members_of(node: Node) -> list[Node]:
     return items
 
 
+def names_in(node: Node) -> frozenset[str]:
+    """Names of the members of a list such as ``x=1, 2``."""
+    named = (names_and_values(item)[0] for item in node[1] if item[0] == "rel") if node[0] == "list" else ()
+    return frozenset().union(*named)
+
+
 def rows_of(node: Node) -> list[tuple[Node, ...]] | None:
     if node[0] == "matrix":
         return list(node[1])

@@ -1,5 +1,6 @@
 """Accuracy and time on the labelled reference cases."""
 
+import re
 import time
 
 from palaestra.envs.verify import verify, warm_up
@@ -43,3 +44,14 @@ def test_verdicts_repeat(cases):
     first = [verify(row["gold"], row["prediction"]) for row in cases]
     second = [verify(row["gold"], row["prediction"]) for row in cases]
     assert [(v.ok, v.reason, v.extracted) for v in first] == [(v.ok, v.reason, v.extracted) for v in second]
+
+
+def test_a_gold_with_one_digit_or_sign_changed_is_another_answer(cases):
+    """No shortcut may look past a digit, a sign or a bracket; golds whose value survives the change are left out."""
+    accepted = []
+    for gold in {row["gold"] for row in cases if "\\textbf" not in row["gold"]}:
+        changed = {
+            gold[: m.start()] + str((int(m[0]) + 3) % 10) + gold[m.end() :] for m in re.finditer(r"[0-9]", gold)
+        } | {gold[: m.start()] + "+-"[m[0] == "+"] + gold[m.end() :] for m in re.finditer(r"[-+](?!\\infty)", gold)}
+        accepted += [(gold, other) for other in changed if verify(gold, f"\\boxed{{{other}}}").ok]
+    assert accepted == []
