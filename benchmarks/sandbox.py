@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import json
 import os
 import resource
@@ -53,6 +54,7 @@ def sandboxed(make: Callable[[], Any]) -> Callable[[], None]:
     from palaestra.sandbox import Job
 
     sandbox = make()
+    atexit.register(sandbox.close_sync)
     loop = asyncio.new_event_loop()
     job = Job(code=SNIPPET)
     return lambda: expect(loop.run_until_complete(sandbox.run(job)).stdout)
@@ -148,7 +150,6 @@ def worker(name: str) -> None:
                 run()
                 count += 1
             print(json.dumps(count), flush=True)
-    os._exit(0)
 
 
 class Worker:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterable
@@ -111,7 +110,7 @@ class LocalSandbox(ForkServerSandbox):
     def _launch(self, profile: str) -> Slot:
         extra = runtime.profile(profile, self.runtime)
         directory = owners.make_directory()
-        undo: list[Any] = [lambda: shutil.rmtree(directory, ignore_errors=True)]
+        undo: list[Any] = [lambda: owners.remove_directory(directory)]
         try:
             uid, gid = os.geteuid(), os.getegid()
             if self.root:

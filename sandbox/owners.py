@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import tempfile
+import time
 
 from .types import SandboxError
 
@@ -43,11 +44,39 @@ def owner_is_gone(name: str) -> bool:
     return start_time(int(words[2])) != words[3]
 
 
+_locks: dict[str, int] = {}
+
+
 def make_directory() -> str:
-    """A temporary directory owned by this process; others may pass through it but not list it."""
+    """A temporary directory owned and locked by this process; others may pass through it but not list it."""
     path = tempfile.mkdtemp(prefix=tag() + "-")
     os.chmod(path, 0o711)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    _locks[path] = fd
     return path
+
+
+def remove_directory(path: str) -> None:
+    """Remove a directory made by ``make_directory``."""
+    shutil.rmtree(path, ignore_errors=True)
+    fd = _locks.pop(path, None)
+    if fd is not None:
+        os.close(fd)
+
+
+def _is_abandoned(path: str) -> bool:
+    """Whether nobody holds the lock of a directory that is not brand new; this also works across PID namespaces."""
+    if time.time() - os.lstat(path).st_mtime < 60:
+        return False
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def sweep_directories() -> None:
@@ -55,8 +84,11 @@ def sweep_directories() -> None:
     base = tempfile.gettempdir()
     for name in os.listdir(base):
         path = os.path.join(base, name)
-        if owner_is_gone(name) and os.lstat(path).st_uid == os.geteuid():
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if not name.startswith(PREFIX + "-") or os.lstat(path).st_uid != os.geteuid():
+                continue
+            if owner_is_gone(name) or (name.split("-")[1].isdigit() and _is_abandoned(path)):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 class UserId:

@@ -37,4 +37,4 @@ def give_back() -> None:
     with _lock:
         _users -= 1
         if not _users:
-            shutil.rmtree(_directory, ignore_errors=True)
+            owners.remove_directory(_directory)
