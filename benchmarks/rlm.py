@@ -151,7 +151,7 @@ def ours(case: str, size: int, url: str, name: str) -> dict[str, Any]:
         async with RLM(model, limits=limits) as rlm:
             wrapped = Context.of(context)
             _ = wrapped.sha256
-            await rlm.run(wrapped if case == "turns" else "warm", "How many?")
+            await rlm.run("warm", "How many?")
             model.name = f"{case}-{name}b"  # the same connections, another script at the stub
             with tempfile.TemporaryDirectory() as folder:
                 log = Path(folder) / "trace.jsonl" if name.startswith("log") else None
@@ -209,7 +209,7 @@ def official(case: str, size: int, url: str, name: str) -> dict[str, Any]:
             prompt, "How many?"
         )
 
-    run("a", context if case == "turns" else "warm", None)
+    run("a", "warm", None)
     with tempfile.TemporaryDirectory() as folder:
         log = folder if name.startswith("log") else None
         before, cpu, began = peak_kb(), time.process_time(), time.perf_counter()

@@ -130,7 +130,7 @@ class Worker:
         if self._lock is None:
             self._lock = asyncio.Lock()
         async with self._lock:
-            if len(context.blob) < SHARED_FROM:
+            if context.size < SHARED_FROM:
                 self._blank = [t for t in self._blank if t.session.alive]
                 for template in self._blank:
                     if template.branches < BRANCHES:
@@ -270,9 +270,9 @@ class SessionRepl:
 
         try:
             self._session, self._template = await self._worker.session(self._context, self._limits, self._call)
-            memory = self._limits.mem_bytes + 2 * len(self._context.blob) + INTERPRETER_BYTES
+            memory = self._limits.mem_bytes + 2 * self._context.size + INTERPRETER_BYTES
             words: list[Any] = [self._question, self._limits.answer_chars, memory]
-            if self._template is not None and len(self._context.blob) < SHARED_FROM:  # it crosses with the first call
+            if self._template is not None and self._context.size < SHARED_FROM:  # it crosses with the first call
                 words += [self._context.layout(), self._context.blob]
             done = await self._session.call("palaestra_begin", words, timeout_s=30)
         except SandboxError as error:
