@@ -92,15 +92,15 @@ class Teachers:
         spec, theirs = self.spec, collate(collated.rows, collated.mask_BT.device, teacher=True)
         assert spec is not None
         current = learner.forward
-        parts: list[tuple[float, Forward | None]] = {
+        choices: dict[str, list[tuple[float, Forward | None]]] = {
             "current": [(1.0, current)],
             "ema": [(1.0, self.ema)],
             "frozen": [(1.0, self.initial)],
             "external": [(1.0, self.external)],
             "trust_region": [(1 - spec.rate, self.initial), (spec.rate, current)],
-        }[spec.weights]
+        }
         logits = []
-        for weight, forward in parts:
+        for weight, forward in choices[spec.weights]:
             assert forward is not None
             hidden = forward.hidden(theirs.prompts, theirs.index, theirs.ids).flatten(0, 1)
             flat = hidden.index_select(0, theirs.flat_N)
