@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def letters(p: Parser, token: Token) -> Node:
+    """A run of letters: a function, a constant, or a product of letters."""
     value = token.value
     lowered = value.lower()
     if value in FUNCTIONS or value in FUNCTION_ALIASES:
@@ -47,6 +48,7 @@ def letters(p: Parser, token: Token) -> Node:
 
 
 def words_atom(p: Parser, token: Token) -> Node:
+    """A text command in place of a value."""
     value = token.value.strip()
     if len(value) == 1 and value.isalpha():
         p.at += 1
@@ -58,6 +60,7 @@ def words_atom(p: Parser, token: Token) -> Node:
 
 
 def command(p: Parser, name: str) -> Node:
+    """A command that begins a value."""
     p.at += 1
     if name == "frac":
         above = p.argument()

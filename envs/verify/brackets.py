@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def bracket(p: Parser, opening: str) -> Node:
+    """What an opening bracket of any kind begins."""
     if opening == "{":
         p.at += 1
         node = p.items(("}",))
@@ -43,12 +44,14 @@ def bracket(p: Parser, opening: str) -> Node:
 
 
 def two_values(p: Parser, closer: str) -> tuple[Node, Node]:
+    """Two values and the separator between them."""
     low = p.sum()
     p.expect(",", ";")
     return low, p.sum()
 
 
 def parenthesis(p: Parser, opening: str) -> Node:
+    """A group, a tuple or an interval, by its marks and its items."""
     p.at += 1
     bars, p.bars, head, p.head = p.bars, 0, p.head, 0
     inner = p.items((")", "]"))
@@ -72,6 +75,7 @@ def parenthesis(p: Parser, opening: str) -> Node:
 
 
 def braces(p: Parser) -> Node:
+    """A set or a set builder."""
     p.at += 1
     if p.accept("\\}"):
         return p.made("empty")
@@ -93,6 +97,7 @@ def braces(p: Parser) -> Node:
 
 
 def environment(p: Parser) -> Node:
+    """A matrix, a determinant or lines of equations."""
     kind = "".join(group_tokens(p))
     if kind == "array" and p.is_("{"):
         group_tokens(p)
@@ -125,6 +130,7 @@ def environment(p: Parser) -> Node:
 
 
 def group_tokens(p: Parser) -> list[str]:
+    """The texts of the tokens in a brace group."""
     p.expect("{")
     parts: list[str] = []
     while not p.is_("}"):

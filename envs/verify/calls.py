@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def function_call(p: Parser, name: str) -> Node:
+    """A function with its power, base and arguments."""
     if name == "sqrt":
         degree: Node = TWO
         if p.accept("["):
@@ -54,6 +55,7 @@ def function_call(p: Parser, name: str) -> Node:
 
 
 def arguments(p: Parser) -> tuple[Node, ...]:
+    """Arguments in brackets, or the factors that follow."""
     if p.is_("(", "["):
         inner = parenthesis(p, p.token.value)
         if inner[0] == "tuple":
@@ -72,10 +74,12 @@ def arguments(p: Parser) -> tuple[Node, ...]:
 
 
 def argument_command(p: Parser) -> bool:
+    """May this command stand in an argument without brackets?"""
     return p.token.value in ("frac", "sqrt", "pi") or p.token.value in GREEK
 
 
 def opaque(p: Parser, name: str) -> Node:
+    """A sum, product, integral or limit, kept as written."""
     parts: list[Node] = []
     for _ in range(2):
         if p.is_("_", "^"):

@@ -41,35 +41,42 @@ class Cursor:
 
     @property
     def token(self) -> Token:
+        """The token at this place."""
         return self.tokens[self.at] if self.at < len(self.tokens) else END
 
     def peek(self, ahead: int = 1) -> Token:
+        """A later token."""
         at = self.at + ahead
         return self.tokens[at] if at < len(self.tokens) else END
 
     def is_(self, *values: str) -> bool:
+        """Is this token one of these signs or commands?"""
         token = self.token
         return token.kind in ("op", "cmd") and token.value in values
 
     def accept(self, *values: str) -> str | None:
+        """Consume the token if it is one of these."""
         if self.is_(*values):
             self.at += 1
             return self.tokens[self.at - 1].value
         return None
 
     def expect(self, *values: str) -> str:
+        """Consume one of these. Raises Unreadable for anything else."""
         got = self.accept(*values)
         if got is None:
             raise bad(f"expected {values[0]!r}")
         return got
 
     def made(self, *node: object) -> Node:
+        """A new node, counted."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise Unreadable(Reason.TOO_LARGE, "too many parts")
         return node
 
     def enter(self) -> None:
+        """One level deeper. Raises Unreadable when that is too deep."""
         self.depth += 1
         if self.depth > MAX_DEPTH * 4:  # four levels of this parser for one level of brackets
             raise Unreadable(Reason.TOO_LARGE, "nesting")

@@ -166,6 +166,7 @@ class Values:
 
     # ---- many digits ---------------------------------------------------------------------------------------------
     def digits_same(self, left: Node, right: Node, names: list[str]) -> bool:
+        """Equality by many-digit arithmetic; a plain ``log`` may be natural or decimal."""
         if not self.heavy:
             raise NeedsWorker
         logs = (0, 10) if has_function(left, "log") or has_function(right, "log") else (0,)

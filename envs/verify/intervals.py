@@ -68,6 +68,7 @@ class Regions:
 
     # ---- ends -----------------------------------------------------------------------------------------------------
     def end(self, node: Node) -> End:
+        """The end of an interval with its value. Raises NoRegion where it has none."""
         if node == INF:
             return HIGH
         if node == NEG_INF:
@@ -139,6 +140,7 @@ class Regions:
         return tuple(merged)
 
     def intersect(self, left: tuple[Piece, ...], right: tuple[Piece, ...]) -> tuple[Piece, ...]:
+        """Points in both."""
         found = []
         for a in left:
             for b in right:
@@ -155,6 +157,7 @@ class Regions:
         return self.merge(found)
 
     def complement(self, pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+        """Points in none of the pieces."""
         found, low, low_in = [], LOW, False
         for piece in self.merge(list(pieces)):
             found.append(Piece(low, low_in, piece.low, not piece.low_in))
@@ -227,6 +230,7 @@ class Regions:
         return Region(both, names.pop() if names else None)
 
     def relation(self, node: Node) -> Region:
+        """The solutions of a relation in one variable."""
         ops, sides = node[1], node[2]
         if len(ops) == 1 and ops[0] in ("in", "notin"):
             if sides[0][0] != "sym":
@@ -296,6 +300,7 @@ class Regions:
 
     @staticmethod
     def half(op: str, end: End) -> tuple[Piece, ...]:
+        """Solutions of ``x op end``."""
         if op in ("<", "<="):
             return (Piece(LOW, False, end, op == "<=" and end is not HIGH),)
         if op in (">", ">="):
@@ -341,6 +346,7 @@ class Regions:
         raise NoRegion("no polynomial")
 
     def product(self, a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
+        """The product of two polynomials. Raises NoRegion above degree 4."""
         result = [Fraction(0)] * (len(a) + len(b) - 1)
         for i, x in enumerate(a):
             for j, y in enumerate(b):
@@ -367,6 +373,7 @@ class Regions:
         return self.merge(pieces)
 
     def real_roots(self, coefficients: list[Fraction]) -> list[End]:
+        """Real roots in order: exact for quadratics, numeric above."""
         if len(coefficients) == 3:
             c, b, a = coefficients
             square = b * b - 4 * a * c
@@ -396,6 +403,7 @@ class Regions:
 
     @staticmethod
     def sign_between(coefficients: list[Fraction], low: End, high: End) -> int:
+        """Sign of a polynomial between two neighbouring roots."""
         from mpmath import mp, mpf
 
         with mp.workdps(60):

@@ -136,11 +136,13 @@ class Judge:
         return self.same_region(left, right)
 
     def same_region(self, left: Region, right: Region) -> bool:
+        """Piece by piece."""
         if len(left.pieces) != len(right.pieces):
             return False
         return all(self.same_piece(a, b) for a, b in zip(left.pieces, right.pieces, strict=True))
 
     def same_piece(self, gold: Piece, pred: Piece) -> bool:
+        """Same marks, and ends that agree as values."""
         if (gold.low_in, gold.high_in) != (pred.low_in, pred.high_in):
             return False
         for a, b in ((gold.low, pred.low), (gold.high, pred.high)):
@@ -204,6 +206,7 @@ class Judge:
         return all(verdicts) and bool(verdicts)
 
     def equations(self, gold: Node, pred: Node) -> bool:
+        """Equal up to a non-zero factor, or side by side."""
         gold_sides, pred_sides = exact_sides(gold), exact_sides(pred)
         if len(gold_sides) != 2 or len(pred_sides) != 2:
             if len(gold_sides) == len(pred_sides):
@@ -243,6 +246,7 @@ class Judge:
 
     # ---- collections ----------------------------------------------------------------------------------------------
     def collections(self, gold: Node, pred: Node) -> bool:
+        """Sets and lists, whatever their order."""
         if gold[0] == "empty" or pred[0] == "empty":
             return gold[0] == pred[0]
         if not collection(gold) or not collection(pred):
@@ -264,6 +268,7 @@ class Judge:
         return self.matching(left, right)
 
     def distinct(self, items: list[Node]) -> list[Node]:
+        """Items without repetitions."""
         kept: list[Node] = []
         for item in items:
             if not any(item == other or self.quietly(other, item) for other in kept):
@@ -278,6 +283,7 @@ class Judge:
             return False
 
     def sequence(self, left: list[Node], right: list[Node]) -> bool:
+        """Lists with dots in them, item by item."""
         return len(left) == len(right) and all(
             a == b or (a[0] != "dots" != b[0] and self.quietly(a, b)) for a, b in zip(left, right, strict=True)
         )
@@ -331,6 +337,7 @@ class Judge:
         return False
 
     def in_radians(self, gold: Node, pred: Node) -> bool:
+        """A gold in degrees against an answer in radians."""
         if not self.values.heavy:
             raise NeedsWorker
         from mpmath import mp
@@ -343,6 +350,7 @@ class Judge:
         return close(pair)
 
     def percent(self, gold: Node, pred: Node) -> bool:
+        """Percent signs on one side or both."""
         hundred = number_of(Fraction(100))
         if gold[0] == "pct" and pred[0] == "pct":
             return self.value(gold[1], pred[1])
@@ -353,6 +361,7 @@ class Judge:
         return (plain and self.value(gold, pred[1])) or self.value(gold, ("div", pred[1], hundred))
 
     def quantity(self, gold: Node, pred: Node) -> bool:
+        """Units on one side are ignored, on both they have to agree."""
         gold, pred = degree_unit(gold, pred), degree_unit(pred, gold)
         if gold[0] != "qty" or pred[0] != "qty":
             return self.value(gold[1] if gold[0] == "qty" else gold, pred[1] if pred[0] == "qty" else pred)
@@ -395,6 +404,7 @@ class Judge:
         raise Mismatch(Reason.INEXACT)
 
     def rounds_to(self, gold: Node, exactly: Fraction | None, value: Fraction, decimals: int) -> bool:
+        """Is the gold this decimal when rounded to as many decimals?"""
         half = Fraction(1, 2 * 10**decimals)
         if exactly is not None:
             return abs(exactly - value) <= half

@@ -162,10 +162,12 @@ class _Lexer:
         self.single_dollar = text.count("$") - text.count("\\$") == 1
 
     def add(self, kind: str, value: str, node: Node | None = None) -> None:
+        """Append a token."""
         self.tokens.append(Token(kind, value, self.space, node))
         self.space = False
 
     def run(self) -> list[Token]:
+        """Read the whole text."""
         text, size = self.text, len(self.text)
         while self.at < size:
             char = text[self.at]
@@ -201,6 +203,7 @@ class _Lexer:
         return self.tokens
 
     def number(self) -> None:
+        """A number in any spelling."""
         text, at = self.text, self.at
         if match := _REPEATING.match(text, at):
             self.at = match.end()
@@ -236,6 +239,7 @@ class _Lexer:
         return self.text[start + 1 : end - 1]
 
     def command(self) -> None:
+        """A backslash and what follows it."""
         text = self.text
         match = _COMMAND.match(text, self.at)
         if match is None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def currency(p: Parser) -> Unit | None:
+    """A currency sign before a value, consumed; None if there is none."""
     token = p.token
     if token.kind in ("op", "cmd") and token.value in CURRENCY and not (token.kind == "op" and token.value == "pounds"):
         p.at += 1
@@ -81,6 +82,7 @@ def measured(p: Parser, node: Node, unit: Unit | None) -> Node:
 
 
 def unit_power(p: Parser) -> str:
+    """The power behind a unit, as text."""
     if p.accept("{"):
         sign = "-" if p.accept("-") else ""
         if p.token.kind not in ("num", "text"):
@@ -96,6 +98,7 @@ def unit_power(p: Parser) -> str:
 
 
 def unit_group(p: Parser) -> str:
+    r"""The units inside a brace group, as in ``\frac{\text{m}}{\text{s}}``."""
     p.expect("{")
     words = []
     while not p.is_("}"):

@@ -129,6 +129,7 @@ class Evaluator:
         return _real(base ** (mpf(exponent.numerator) / exponent.denominator))
 
     def root(self, value: Any, degree_node: Node) -> Any:
+        """A real root; the root of a negative constant is imaginary, of a negative variable undefined."""
         try:
             degree = exact(degree_node, self.budget)
         except (NotRational, Undefined):
@@ -151,6 +152,7 @@ class Evaluator:
         return mpmath.root(value, degree.numerator)
 
     def function(self, node: Node) -> Any:
+        """The value of a function."""
         name, *arguments = node[1:]
         if name == "det":
             return self.determinant(arguments[0])
@@ -213,6 +215,7 @@ class Evaluator:
         raise NotRational(name)
 
     def pole(self, name: str, value: Any) -> Any:
+        """A trigonometric function away from its poles."""
         tiny = mpf(10) ** (5 - mp.dps)
         if name in ("tan", "sec") and abs(mpmath.cos(value)) < tiny:
             raise Undefined("pole")
@@ -221,6 +224,7 @@ class Evaluator:
         return _SIMPLE[name](value)
 
     def logarithm(self, name: str, values: list[Any]) -> Any:
+        """Logarithms of positive numbers, or of complex ones."""
         for value in values:
             if value == 0 or (isinstance(value, mpf) and value < 0):
                 raise Undefined("logarithm of a number that is not positive")
@@ -233,6 +237,7 @@ class Evaluator:
         return result / mpmath.log(self.log) if name == "log" and self.log else result
 
     def factorial(self, name: str, values: list[Any]) -> Any:
+        """Factorials and binomials through the gamma function."""
         self.budget.spend(400)
         for value in values:
             _bounded(value, MAX_GAMMA)
@@ -250,6 +255,7 @@ class Evaluator:
             raise Undefined("pole of the gamma function") from None
 
     def determinant(self, node: Node) -> Any:
+        """The determinant of a small matrix."""
         if node[0] != "matrix" or len(node[1]) != len(node[1][0]) or len(node[1]) > 8:
             raise NotRational("determinant")
         self.budget.spend(len(node[1]) ** 3)

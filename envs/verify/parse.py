@@ -45,6 +45,7 @@ class Parser(Cursor):
         return node
 
     def separator(self) -> str | None:
+        """What separates two items: ``,``, ``and`` or ``or``; None if nothing does."""
         token = self.token
         if token.kind in ("op", "cmd") and token.value in (",", ";", "\\\\", "and", "or"):
             self.at += 1
@@ -57,6 +58,7 @@ class Parser(Cursor):
         return None
 
     def items(self, closers: tuple[str, ...]) -> Node:
+        """A list of relations, or the one there is."""
         items, seps = [], []
         while True:
             while self.accept("&"):
@@ -79,6 +81,7 @@ class Parser(Cursor):
         return self.made("list", tuple(items), tuple(seps))
 
     def relation(self) -> Node:
+        """Sides joined by ``=``, ``<``, ``in`` and the like, with the names among them."""
         sides: list[Node | None] = []
         names: list[str | None] = []
         ops: list[str] = []
@@ -112,10 +115,12 @@ class Parser(Cursor):
         return self.made("rel", tuple(ops), tuple(sides), tuple(names))
 
     def relation_op(self) -> str | None:
+        """The relation at this place, not consumed."""
         token = self.token
         return RELATIONS.get(token.value) if token.kind in ("op", "cmd") else None
 
     def set_expression(self) -> Node:
+        """Sums joined by union, intersection and difference."""
         left = self.sum()
         while True:
             if self.accept("cup") or (
@@ -138,6 +143,7 @@ class Parser(Cursor):
         return node[0] in ("interval", "set", "named_set", "union", "inter", "minus", "tuple", "empty")
 
     def sum(self) -> Node:
+        """Terms with their signs, a currency before and a unit behind."""
         self.enter()
         money = currency(self)
         sign = self.accept("+", "-", "pm", "mp")
@@ -170,6 +176,7 @@ class Parser(Cursor):
         return measured(self, node, money)
 
     def term(self) -> Node:
+        """Factors with and without a sign between them; mixed numbers; a percent sign at the end."""
         self.enter()
         last_integer = self.token.kind == "num" and self.token.node is not None and self.token.node[2] < 0
         start = self.at
@@ -279,6 +286,7 @@ class Parser(Cursor):
         return following.kind == "end" or following.value in (",", ")", "}", "=", "+", "*", "/")
 
     def signed_factor(self) -> Node:
+        """A factor with any number of signs."""
         if self.accept("-"):
             return self.made("neg", self.signed_factor())
         if self.accept("+"):
@@ -286,6 +294,7 @@ class Parser(Cursor):
         return self.factor()
 
     def factor(self) -> Node:
+        """An atom with powers, factorials and degree signs."""
         self.enter()
         node = self.atom()
         while True:
@@ -311,6 +320,7 @@ class Parser(Cursor):
         return node
 
     def superscript(self, base: Node) -> Node:
+        """What follows ``^``: a power, degrees, a transpose, primes."""
         self.expect("^")
         if self.accept("circ"):
             return self.made("deg", base)
@@ -370,6 +380,7 @@ class Parser(Cursor):
         return self.atom()
 
     def symbol(self, name: str) -> Node:
+        """The node of one letter; ``e`` and ``i`` are constants."""
         if name == "e":
             return self.made("const", "e")
         if name == "i":
@@ -393,6 +404,7 @@ class Parser(Cursor):
         return self.made("sym", name) if touched else node
 
     def raw_argument(self) -> str:
+        """The text of a subscript."""
         if self.accept("{"):
             parts: list[str] = []
             depth = 1
@@ -418,6 +430,7 @@ class Parser(Cursor):
         return token.value
 
     def atom(self) -> Node:
+        """The smallest readable part."""
         self.enter()
         try:
             token = self.token

@@ -85,6 +85,7 @@ class _Worker:
         return Result(ok, Reason(reason), gold_kind, pred_kind)
 
     def stop(self) -> None:
+        """Kill the process and close its pipes."""
         with contextlib.suppress(OSError):
             self.process.kill()
         for pipe in (self.stdin, self.stdout):

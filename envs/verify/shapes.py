@@ -26,6 +26,7 @@ def written_decimal(node: Node) -> tuple[Fraction, int, int] | None:
 
 
 def terminates(value: Fraction) -> bool:
+    """Has the fraction a finite decimal expansion?"""
     below = value.denominator
     for prime in (2, 5):
         while below % prime == 0:
@@ -34,6 +35,7 @@ def terminates(value: Fraction) -> bool:
 
 
 def collection(node: Node) -> bool:
+    """Is the node a set or a list?"""
     return node[0] in ("set", "list", "empty", "pm_pair")
 
 
@@ -60,6 +62,7 @@ def names_in(node: Node) -> frozenset[str]:
 
 
 def rows_of(node: Node) -> list[tuple[Node, ...]] | None:
+    """Rows of a matrix; a tuple is a column. None for anything else."""
     if node[0] == "matrix":
         return list(node[1])
     if node[0] in ("tuple", "bracket_list"):
@@ -103,6 +106,7 @@ def named_point(node: Node) -> Node:
 
 
 def as_column(node: Node) -> Node | None:
+    """A tuple as a column vector."""
     return ("matrix", tuple((item,) for item in node[1])) if node[0] == "tuple" else None
 
 
@@ -149,6 +153,7 @@ def one_letter(names: dict[str, Node]) -> bool:
 
 
 def is_equation(node: Node) -> bool:
+    """Is the node a value or a chain of equalities?"""
     return node[0] != "rel" or all(op in ("=", "~") for op in node[1])
 
 
@@ -196,6 +201,7 @@ def sum_of_letters(node: Node) -> bool:
 
 
 def surely_region(node: Node) -> bool:
+    """Can the node be nothing but a subset of the line?"""
     if node[0] in _REGION_KINDS:
         return True
     if node[0] == "named_set":
@@ -212,6 +218,7 @@ def surely_region(node: Node) -> bool:
 
 
 def base_value(quantity: Node) -> Node:
+    """A quantity in the base units of its dimension."""
     unit: Unit = quantity[2]
     node = quantity[1] if unit.factor == 1 else ("mul", quantity[1], number_of(unit.factor))
     return ("add", node, number_of(unit.offset)) if unit.offset else node
@@ -253,6 +260,7 @@ def _quantity(node: Node) -> tuple[Node, Unit] | None:
 
 
 def substitute(node: Any, point: dict[str, Node]) -> Any:
+    """The node with variables replaced."""
     if not isinstance(node, tuple) or not node:
         return node
     if node[0] == "sym" and len(node) == 2:
@@ -270,6 +278,7 @@ def without_parameters(gold: Node, pred: Node) -> tuple[Node, Node]:
 
 
 def parameter(node: Node) -> tuple[Node, str | None]:
+    """A family such as ``k pi, k in Z`` without its condition, and the name of its parameter."""
     if node[0] == "builder" and node[1][0] not in ("sym", "rel"):
         body, name = parameter(("list", (node[1], node[2]), (",",)))
         return (body, name) if name else (node, None)
