@@ -39,12 +39,18 @@ def palaestra_setup(output_chars, echo):
     global palaestra_cells
     import sys
     palaestra_cells = Cells(lambda name, args: palaestra_call(name, args), sys.stdout, output_chars, echo)
+    import gc
+    gc.collect()
+    gc.freeze()
 
 def palaestra_load(layout):
     global palaestra_context
     palaestra_context = decode_context(palaestra_blob, layout)
     if layout["kind"] != "bytes":
         del globals()["palaestra_blob"]
+    import gc
+    gc.collect()
+    gc.freeze()  # so that a collection in a branch does not touch, and thereby copy, what it shares
 
 def palaestra_begin(question, answer_chars, memory, layout=None, blob=None):
     try:
