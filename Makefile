@@ -4,7 +4,7 @@ VENV   ?= .venv
 SEED   ?= 0
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-EXTRAS := train,tasks,math,browser,test
+EXTRAS := train,tasks,math,interop,bench,browser,test
 
 .PHONY: demo test lint types unit bench setup clean
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import envs  # enters every environment into Gymnasium's registry: gymnasium.make finds them from here on
 from .schema import Feedback, Group, Message, RewardResult, Rollout, StopReason, Task, Turn
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ __all__ = [
     "Turn",
     "__version__",
     "env",
+    "envs",
     "make",
     "make_vec",
     "register",

@@ -94,10 +94,12 @@ def check_docker() -> Finding:
 def check_sandbox() -> Finding:
     try:
         from ..sandbox import Sandbox
+        from ..sandbox.types import PROPERTIES
 
-        with Sandbox.open_sync() as box:
+        with Sandbox.open() as box:
             isolation = box.isolation
-        return Finding("sandbox", True, str(isolation))
+        absent = ", ".join(sorted(isolation.missing(frozenset(PROPERTIES))))
+        return Finding("sandbox", True, f"level {isolation.level}; not enforced here: {absent or 'nothing'}")
     except Exception as error:  # whatever is wrong, doctor reports it
         return Finding("sandbox", False, " ".join(str(error).split()), "see docs/sandbox.md for what each level needs")
 
