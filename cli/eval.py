@@ -89,7 +89,7 @@ def _run(
         refs = refs[:limit] if limit else refs
     if not model.startswith(("http://", "https://")):
         from ..trainer.engines import make_engine
-        from ..trainer.evaluate import evaluator_for
+        from ..trainer.evaluation import evaluator_for
         from ..trainer.policy import load_policy
 
         policy = load_policy(config.policy.model_copy(update={"model": model}))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .config import ConfigError, RunConfig, load_config
 
 _LAZY = {
-    "EvalReport": ".evaluate",
+    "EvalReport": ".evaluation",
     "Event": ".events",
     "RunResult": ".events",
     "evaluate": ".api",
@@ -40,7 +40,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .api import evaluate, train, warm_start
-    from .evaluate import EvalReport
+    from .evaluation import EvalReport
     from .events import Event, RunResult
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import ConfigError, RunConfig, load_config
-from .evaluate import EvalReport
+from .evaluation import EvalReport
 from .events import Callback, RunResult
 
 Config = RunConfig | str | Path | Mapping[str, Any]
@@ -68,7 +68,7 @@ def warm_start(
 
     from .chat import ChatFormat
     from .engines import make_engine
-    from .evaluate import Evaluator
+    from .evaluation import Evaluator
     from .events import Event
     from .objectives import registry
     from .policy import load_policy
@@ -127,7 +127,7 @@ def evaluate(
         pass@k with intervals, greedy accuracy, distinct right answers; unscored rollouts are counted apart.
     """
     from .engines import make_engine
-    from .evaluate import evaluator_for
+    from .evaluation import evaluator_for
     from .objectives import registry
     from .policy import load_policy
 

@@ -11,7 +11,7 @@ from ..lm import LMError, Sampling
 from ..schema import Group, Message, Rollout, StopReason, Task
 from .config import ConfigError, EnvConfig, EvalConfig, RolloutConfig
 from .engines.sampling import seed_of
-from .evaluate import EvalReport, report
+from .evaluation import EvalReport, report
 from .rollout import Episode, Play, step_env
 from .tasks import TaskRef, TaskSource
 

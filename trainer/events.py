@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .evaluate import EvalReport
+from .evaluation import EvalReport
 
 
 @dataclass(frozen=True)

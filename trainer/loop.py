@@ -22,7 +22,7 @@ from .decide import decide, describe_rollouts, gather
 from .engines import make_engine
 from .engines.base import SamplingParams
 from .engines.sampling import seed_of
-from .evaluate import EvalReport, Evaluator
+from .evaluation import EvalReport, Evaluator
 from .events import Callback, Event, RunResult
 from .interrupts import Interrupted, Interrupts
 from .judging import JudgeFailed, Judging, Verdicts

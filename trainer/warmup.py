@@ -13,7 +13,7 @@ from .chat import ChatFormat
 from .config import RunConfig, TrainConfig
 from .demonstrations import Demonstrator
 from .engines.sampling import seed_of
-from .evaluate import Evaluator
+from .evaluation import Evaluator
 from .forward import Forward
 from .head import head, linear_logits
 from .plan import plan

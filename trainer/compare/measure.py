@@ -124,7 +124,7 @@ def _play(
 ):
     from ..batcher import Batcher
     from ..engines.base import SamplingParams
-    from ..evaluate import evaluator_for
+    from ..evaluation import evaluator_for
     from ..objectives import get
 
     settings = config.eval.model_copy(update={"tasks": tasks, "samples": samples, "pass_at": (1,), "greedy": False})

@@ -88,10 +88,30 @@ def _bias(linear: Any) -> Any:
     return getattr(linear, "base_layer", linear).bias
 
 
+class _RMSNorm(torch.autograd.Function):
+    """Root-mean-square norm with its derivative written out: the built-in one runs twice as many passes on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        unit = x * scale
+        ctx.save_for_backward(unit, scale, weight)
+        return unit * weight
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        unit, scale, weight = ctx.saved_tensors
+        inner = grad * weight
+        along = torch.linalg.vecdot(inner, unit).unsqueeze(-1).div_(unit.shape[-1])
+        grad_weight = (grad * unit).flatten(0, -2).sum(0)
+        return torch.addcmul(inner, unit, along, value=-1).mul_(scale), grad_weight, None
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Root-mean-square norm, computed in float32 like the Hugging Face modules."""
     if x.dtype == torch.float32:
-        return F.rms_norm(x, (x.shape[-1],), weight, eps)
+        return _RMSNorm.apply(x, weight, eps)
     return weight * F.rms_norm(x.float(), (x.shape[-1],), None, eps).to(x.dtype)
 
 
