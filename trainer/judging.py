@@ -25,6 +25,7 @@ class Verdicts:
         ranks: rank reward.
         diversity: diversity inside the group.
         rewards: reward that replaces the environment's; None = unscored.
+        unplaced: rollouts that a partition could not place.
         failed_groups: ids of the groups that could not be judged; they train nothing.
         seconds: time spent waiting.
         calls: requests sent.
@@ -35,6 +36,7 @@ class Verdicts:
     diversity: dict[str, float] | None = None
     rewards: dict[str, float | None] | None = None
     failed_groups: set[str] = field(default_factory=set)
+    unplaced: int = 0
     seconds: float = 0.0
     calls: int = 0
 
@@ -49,6 +51,7 @@ class Verdicts:
             ranks=both(self.ranks, other.ranks),
             diversity=both(self.diversity, other.diversity),
             rewards=both(self.rewards, other.rewards),
+            unplaced=self.unplaced + other.unplaced,
             failed_groups=self.failed_groups | other.failed_groups,
             seconds=self.seconds + other.seconds,
             calls=self.calls + other.calls,
@@ -159,6 +162,8 @@ class Judging:
         return clusters
 
     def _partition(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
+        from ..judges.errors import JudgeError
+
         answers = self.client.partition_sync(
             [play.group for play in plays],
             scope=self.config.scope,
@@ -169,8 +174,17 @@ class Judging:
         for partition in answers:
             verdicts.clusters |= {rollout: label for rollout, label in partition.labels.items() if label is not None}
         for play in plays:  # a group of which nothing could be placed was not judged
-            if not any(r.id in verdicts.clusters for r in play.group.rollouts):
+            missing = [r.id for r in play.group.rollouts if r.id not in verdicts.clusters]
+            verdicts.unplaced += len(missing)
+            if len(missing) == len(play.group.rollouts):
                 verdicts.failed_groups.add(play.group.id)
+        right = {r.id for play in plays for r in play.group.rollouts if r.reward is not None and r.reward > 0}
+        if right and not right & verdicts.clusters.keys():
+            results = [result for partition in answers for result in partition.results if result.rollout_id in right]
+            why = next((result.error for result in results if result.error), "it gives no reason")
+            raise JudgeError(
+                f"partition with scope {self.config.scope!r} placed none of {len(right)} right replies: {why}"
+            )
 
     def _rank(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
         results = self.client.rank_sync([play.group for play in plays])

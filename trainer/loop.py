@@ -269,6 +269,7 @@ class Trainer:
             **learned,
             "sampling_rounds": float(rounds),
             "judge_calls": float(verdicts.calls),
+            "judge_unplaced": float(verdicts.unplaced),
             "judge_failed_groups": float(len(verdicts.failed_groups)),
             "version": float(self.engine.version),
             "time/rollout": sampled - clock,

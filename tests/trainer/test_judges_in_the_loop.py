@@ -88,6 +88,18 @@ def test_or_carries_on_with_its_groups_unscored_and_untrained(sections):
     assert latest(folder).step == 4
 
 
+def test_a_judge_that_places_no_right_reply_is_a_failure(sections):
+    class Blind(Dying):
+        def partition_sync(self, groups, **options):
+            from palaestra.judges import Partition
+
+            labels = [{r.id: None if r.reward else 0 for r in g.rollouts} for g in groups]
+            return [Partition(g.id, placed, [], {}, {}, []) for g, placed in zip(groups, labels, strict=True)]
+
+    result = train(sections, judge_client=Blind(9))
+    assert "placed none of" in result.stopped
+
+
 def test_needs_that_nobody_can_meet_fail_before_training(sections):
     with pytest.raises(ConfigError, match=r"judge\.url"):
         train(sections)
