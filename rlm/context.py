@@ -38,6 +38,18 @@ class Context:
             return _bytes(self.parts[0])
         return b"".join(map(_bytes, self.parts))
 
+    def pieces(self) -> Iterator[bytes]:
+        """The blob in pieces of a few megabytes, so that sending it needs no second copy."""
+        buffer = bytearray()
+        for part in self.parts:
+            for piece in _pieces(part):
+                buffer += piece
+                if len(buffer) >= 4 * _STEP:
+                    yield bytes(buffer)
+                    buffer.clear()
+        if buffer:
+            yield bytes(buffer)
+
     @cached_property
     def ends(self) -> tuple[int, ...]:
         """End offsets, in bytes, of the texts."""

@@ -46,8 +46,8 @@ def palaestra_setup(output_chars, echo):
 def palaestra_load(layout):
     global palaestra_context
     palaestra_context = decode_context(palaestra_blob, layout)
-    if layout["kind"] != "bytes":
-        del globals()["palaestra_blob"]
+    palaestra_blob.clear()
+    globals().pop("palaestra_piece", None)
     import gc
     gc.collect()
     gc.freeze()  # so that a collection in a branch does not touch, and thereby copy, what it shares
@@ -223,7 +223,12 @@ async def _no_call(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
 
 async def load(session: Session, context: Context) -> None:
     """Make the variable `context` in a session."""
-    done = await session.set("palaestra_blob", context.blob, timeout_s=60)
+    done = await session.exec("palaestra_blob = bytearray()", timeout_s=60)
+    for piece in context.pieces():
+        if done.ok:
+            done = await session.set("palaestra_piece", piece, timeout_s=60)
+        if done.ok:
+            done = await session.exec("palaestra_blob += palaestra_piece", timeout_s=60)
     if done.ok:
         done = await session.call("palaestra_load", [context.layout()], timeout_s=60)
     if not done.ok:
