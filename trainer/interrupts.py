@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+GRACE = 2.0  # seconds in which a second signal counts as the first
 
 
 class Interrupted(BaseException):
@@ -20,12 +24,13 @@ class Interrupted(BaseException):
 class Interrupts:
     """Turns SIGINT and SIGTERM into `Interrupted` at safe places.
 
-    The first signal is remembered; it is raised at once inside `safe` blocks, else at the next `check`. A second one
-    ends the process the usual way.
+    The first signal is remembered; it is raised at once inside `safe` blocks, else at the next `check`. Another
+    one, more than two seconds later, ends the process the usual way.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._first = 0.0
         self._safe = False
         self._old: dict[int, object] = {}
 
@@ -42,8 +47,10 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
+            if time.monotonic() - self._first < GRACE:
+                return  # the same Ctrl-C, passed on by a parent process
             raise KeyboardInterrupt
-        self.number = number
+        self.number, self._first = number, time.monotonic()
         if self._safe:
             self._safe = False
             raise Interrupted(number)
