@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
 GRACE = 2.0  # seconds in which a second signal counts as the first
 
 

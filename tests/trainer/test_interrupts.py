@@ -37,6 +37,8 @@ log = { tensorboard = false }
     process.send_signal(signal.SIGINT)  # a parent that passes it on as well
     rest, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    last = max(json.loads(line)["step"] for line in rest.splitlines()) if rest else 5
-    assert latest(out / "checkpoints").step == last >= 5
+    events = [json.loads(line) for line in rest.splitlines()]
+    last = max([5, *(event["step"] for event in events if event["kind"] == "step")])
+    assert latest(out / "checkpoints").step == last
+    assert events[-1]["stopped"] == "stopped by signal 2"
     assert "Traceback" not in errors
