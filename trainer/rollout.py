@@ -167,7 +167,7 @@ class RolloutWorker:
         if self.prompt is not None:
             first = [m.to_dict() for m in self.prompt(tuple(Message(**m) for m in first))]
         task_id = str(info.get("task_id") or f"{self.source.config.id}:{ref.seed}")
-        episode = Episode(messages=first, turns=[])
+        episode = Episode(messages=list(first), turns=[])  # the task keeps the prompt alone
         tools = info.get("tools")
         ids = self.chat.first(first, tools)
         while True:

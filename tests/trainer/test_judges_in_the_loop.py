@@ -138,3 +138,27 @@ def test_broken_environments_are_unscored(run_sections):
     assert {row["error"] for row in lost} == {"RuntimeError: sandbox is gone", "grader timed out"}
     assert len(lost) == result.metrics["unscored"] == 16
     assert all(row["advantage"] is None for row in lost)
+
+
+class Listening:
+    """A judge client that keeps what it was asked about."""
+
+    def __init__(self):
+        self.groups = []
+
+    def partition_sync(self, groups, **options):
+        from palaestra.judges import Partition
+
+        self.groups += groups
+        return [
+            Partition(g.id, {r.id: 0 for r in g.rollouts}, [[r.id for r in g.rollouts]], {}, {}, []) for g in groups
+        ]
+
+
+def test_judges_see_the_prompt_without_any_reply(sections):
+    client = Listening()
+    train({**sections, "train": {**sections["train"], "steps": 1}}, judge_client=client)
+    assert client.groups
+    for group in client.groups:
+        assert [m.role for m in group.task.messages] == ["user"]
+        assert all(r.messages[0].text == group.task.messages[0].text for r in group.rollouts)
