@@ -12,4 +12,5 @@ BUILTIN: dict[str, str] = {
     "palaestra/RecursiveREPL-v0": ".repl",
     "palaestra/Sort-v0": ".sort",
     "palaestra/Strategies-v0": ".strategies",
+    "palaestra/Travel-v0": ".travel",
 }

@@ -46,7 +46,7 @@ def leak_test(make_env: Callable[[], TextEnv], seeds: Iterable[int], max_turns: 
         for name, attempt in attempts(env).items():
             env.reset(seed=seed)
             secrets = env.secrets()
-            texts = list(_feedback(env, attempt, max_turns))
+            texts = list(dict.fromkeys(_feedback(env, attempt, max_turns)))
             public = "\n".join([attempt, *(str(m["content"]) for m in env.messages)])
             for text in texts:
                 told.setdefault((name, text), set()).add(repr(secrets))
@@ -77,14 +77,17 @@ def attempts(env: TextEnv) -> dict[str, str]:
 def tells(text: str, secret: Any, public: str) -> bool:
     """Whether ``text`` contains ``secret`` or, for a number, an equal form of it, and ``public`` does not."""
     written = str(secret).strip()
-    if not written or _occurs(written, public):
+    if not written:
         return False
+    # The feedback first: it is short, while a transcript may be long.
     if _occurs(written, text):
-        return True
+        return not _occurs(written, public)
     if isinstance(secret, str) and not _NUMBER.fullmatch(written):
         return False
-    shown = {match[0] for match in _NUMBER.finditer(text)} - {match[0] for match in _NUMBER.finditer(public)}
-    if not shown:
+    shown = {match[0] for match in _NUMBER.finditer(text)}
+    if shown:
+        shown -= {match[0] for match in _NUMBER.finditer(public)}
+    if not shown or _occurs(written, public):
         return False
     from .verify import verify
 
