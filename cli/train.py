@@ -63,7 +63,7 @@ def find_run_file(name: str) -> Path:
 
 def _dry_run(config: Any, as_json: bool) -> int:
     from ..trainer.config import to_toml
-    from ..trainer.loop import check_run
+    from ..trainer.feasible import check_run
 
     problems = check_run(config)
     if as_json:

@@ -21,6 +21,7 @@ _LAZY = {
     "EvalReport": ".evaluation",
     "Event": ".events",
     "RunResult": ".events",
+    "StopTraining": ".events",
     "evaluate": ".api",
     "train": ".api",
     "warm_start": ".api",
@@ -32,6 +33,7 @@ __all__ = [
     "Event",
     "RunConfig",
     "RunResult",
+    "StopTraining",
     "evaluate",
     "load_config",
     "train",
@@ -41,7 +43,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .api import evaluate, train, warm_start
     from .evaluation import EvalReport
-    from .events import Event, RunResult
+    from .events import Event, RunResult, StopTraining
 
 
 def __getattr__(name: str) -> Any:

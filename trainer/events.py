@@ -31,7 +31,15 @@ class Event:
     message: str = ""
 
 
+class StopTraining(Exception):
+    """Raised by a callback on a ``step``, ``eval`` or ``checkpoint`` event to end the run there.
+
+    What is done is saved and the run returns with the message as `RunResult.stopped`; it can be resumed.
+    """
+
+
 Callback = Callable[[Event], None]
+"""Told about every event in the training thread; may raise `StopTraining`."""
 
 
 @dataclass(frozen=True)

@@ -249,9 +249,10 @@ class Learner:
                 gap = ((token_batch.logp_BT - token_batch.logp_old_BT).abs() * token_batch.mask_BT).max()
                 largest = max(largest, float(gap)) if torch.isfinite(gap) else math.inf
             metrics.add({"_loss": loss.detach()})
-        return self._apply(largest, metrics)
+        return self.apply(largest, metrics)
 
-    def _apply(self, largest: float, metrics: StepMetrics) -> float | None:
+    def apply(self, largest: float, metrics: StepMetrics) -> float | None:
+        """Clip the gathered gradient and step; its norm, or None when the step was unsound and skipped."""
         grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         metrics.sums["_max_log_ratio"] = max(metrics.sums["_max_log_ratio"], largest)
         sound = math.isfinite(grad_norm) and largest <= math.log(self.config.max_ratio)

@@ -15,22 +15,25 @@ import numpy as np
 import torch
 
 from . import checkpoint as ckpt
+from .balance import Balanced
 from .batcher import Batcher
 from .chat import ChatFormat
 from .config import ConfigError, RunConfig
 from .decide import decide, describe_rollouts, gather
+from .direct import direct_step, first_prompts
 from .engines import make_engine
 from .engines.base import SamplingParams
 from .engines.sampling import seed_of
 from .evaluation import EvalReport, Evaluator
-from .events import Callback, Event, RunResult
+from .events import Callback, Event, RunResult, StopTraining
+from .feasible import refuse
 from .interrupts import Interrupted, Interrupts
 from .judging import JudgeFailed, Judging, Verdicts
 from .learner import Learner, Unstable
 from .lora import is_adapted
 from .objectives import registry
-from .objectives.checks import loop_features
-from .objectives.types import Objective, RolloutBatch
+from .objectives.probes import answer_probs
+from .objectives.types import RolloutBatch
 from .policy import Policy, load_policy
 from .rehearsal import Rehearsal
 from .rollout import Play, RolloutWorker
@@ -66,9 +69,9 @@ class Trainer:
         self.folder = folder
         self.callbacks = tuple(callbacks)
         self.objective = registry.get(config.objective.name, config.objective.params)
-        refuse_unsupported(self.objective)
         self.judging = Judging(config.judge, self.objective, judge_client)
         self.source = TaskSource(config.env, factory)
+        self.balanced = Balanced(self.source) if self.objective.balance_task_types else None
         self.interrupts = Interrupts()
         self.step = 0
         self.cursor = 0
@@ -239,6 +242,8 @@ class Trainer:
 
     def train_step(self) -> dict[str, Any]:
         """One step: sample, judge, decide, optimise, hand the engine its new weights."""
+        if self.objective.direct is not None:
+            return self._direct_step()
         clock = time.perf_counter()
         with self.interrupts.safe():  # nothing of the run's state changes before the optimiser moves
             plays, cursor, sampling = self._collect(self.cursor)
@@ -288,6 +293,22 @@ class Trainer:
         self._emit("step", metrics)
         return metrics
 
+    def _direct_step(self) -> dict[str, Any]:
+        """A step of an objective that samples by itself; there are no rollouts to judge or to keep."""
+        clock, rollout = time.perf_counter(), self.config.rollout
+        with self.interrupts.safe():
+            refs, cursor = self._next_tasks(rollout.prompts_per_step, self.cursor)
+            prompts = first_prompts(self.source, self.chat, refs, self.objective.prompt)
+        seed = seed_of(self.config.seed, 2, self.step)
+        learned = direct_step(self.learner, prompts, self.step, seed, rollout.max_new_tokens)
+        self.step, self.cursor = self.step + 1, cursor
+        self.engine.update_weights(self.policy.model, self.step)
+        metrics = {**learned, "version": float(self.engine.version), "time/step": time.perf_counter() - clock}
+        self.last = metrics
+        self.folder.metrics(self.step, metrics)
+        self._emit("step", metrics)
+        return metrics
+
     def _collect(self, cursor: int, again: int = 0) -> tuple[list[Play], int, float]:
         rollout = self.config.rollout
         refs, cursor = self._next_tasks(rollout.prompts_per_step, cursor)
@@ -302,6 +323,8 @@ class Trainer:
         skip: set[int] = set()
         if self.rehearsal is not None and self.rehearsal.spec.split_tasks:
             skip = self.rehearsal.mastered
+        if self.balanced is not None:
+            return self.balanced.take(count, cursor, self.step, skip)
         refs: list[TaskRef] = []
         while len(refs) < count:
             found, cursor = self.source.take("train", count - len(refs), cursor)
@@ -331,9 +354,26 @@ class Trainer:
             entropies_B=None if entropies is None else entropies / lengths,
         )
 
+    def _probed(self, batch: RolloutBatch, plays: list[Play]) -> RolloutBatch:
+        """The batch with the probabilities of the reference answers, where the objective is rewarded by them."""
+        if "answer_probs" not in self.objective.needs:
+            return batch
+        answers = {play.group.id: play.group.task.answer for play in plays}
+        if all(answer is None for answer in answers.values()):
+            raise ConfigError(
+                f"objective {self.objective.name!r} scores reference answers, and env {self.config.env.id!r} has none "
+                "that is a text or a number; use grpo with its rewards, or an environment whose tasks carry an answer"
+            )
+        references = ["" if answers[r.group_id] is None else str(answers[r.group_id]) for r in batch.rollouts]
+
+        def score(prompts: Any, targets: Any) -> list[np.ndarray]:
+            return [scored.logp for scored in self.engine.score(prompts, targets)]
+
+        return replace(batch, answer_probs=answer_probs(batch.rollouts, references, score, self.chat.encode))
+
     def _decide(self, plays: list[Play], verdicts: Verdicts) -> tuple[RolloutBatch, list[Row], dict[str, float], Any]:
         batch, samples = gather(plays, verdicts, self.config.rollout.max_new_tokens)
-        batch = self._measured(batch, samples)
+        batch = self._measured(self._probed(batch, plays), samples)
         memory = json.loads(json.dumps(self.memory))
         rows, decided = decide(self.objective, batch, samples, memory, self.chat.first_of)
         return batch, rows, decided, memory
@@ -415,6 +455,7 @@ def train_run(
     judge_client: Any = None,
 ) -> RunResult:
     """Train; see `palaestra.trainer.train`."""
+    refuse(config, registry.get(config.objective.name, config.objective.params))
     folder = RunFolder(config, resume=resume)
     trainer = None
     try:
@@ -427,8 +468,8 @@ def train_run(
                 trainer.run()
             except Interrupted as signal:
                 stopped, interrupted = f"stopped by signal {signal.number}", signal.number
-            except (JudgeFailed, Unstable) as error:
-                stopped = str(error)
+            except (JudgeFailed, Unstable, StopTraining) as error:
+                stopped = str(error) or "stopped by a callback"
             if stopped is not None and hasattr(trainer, "learner"):
                 trainer.save()
         result = trainer.result(stopped, interrupted)
@@ -440,53 +481,3 @@ def train_run(
             trainer.close()
         else:
             folder.close()
-
-
-NOT_YET = frozenset({"direct", "needs answer_probs"})
-"""What objectives may ask for and this loop does not do; see `objectives.checks.loop_features`."""
-
-
-def refuse_unsupported(objective: Objective) -> None:
-    """Refuse an objective of which this loop would leave a part out.
-
-    Raises:
-        ConfigError: naming the part.
-    """
-    missing = sorted(loop_features(objective) & NOT_YET)
-    if missing:
-        raise ConfigError(
-            f"objective {objective.name!r} asks the training loop for {', '.join(missing)}, which it does not do; "
-            "choose another objective or other parameters (`palaestra objectives` lists both)"
-        )
-
-
-def check_run(config: RunConfig, factory: Callable[[], Any] | None = None) -> list[str]:
-    """What cannot work about a run, found without training: objective, judge, environment, model."""
-    problems: list[str] = []
-    try:
-        objective = registry.get(config.objective.name, config.objective.params)
-        refuse_unsupported(objective)
-        Judging(config.judge, objective)
-        facts = {
-            "group_size": config.rollout.group_size,
-            "judge": bool(config.judge.url),
-            "engine": config.rollout.engine,
-            "temperature": config.rollout.temperature,
-            "max_new_tokens": config.rollout.max_new_tokens,
-            "inner_steps": config.train.epochs * config.train.minibatches,
-            "reports_logprobs": True,
-        }
-        problems += [str(p) for p in registry.check(config.objective.name, config.objective.params, facts)]
-    except (LookupError, ValueError) as error:
-        problems.append(str(error))
-    try:
-        source = TaskSource(config.env, factory)
-        source.take("train", 1)
-        source.close()
-    except Exception as error:  # whatever an environment raises on construction is its problem report
-        problems.append(f"env {config.env.id!r}: {error}")
-    try:
-        load_policy(config.policy, seed=config.seed)
-    except ConfigError as error:
-        problems.append(str(error))
-    return problems

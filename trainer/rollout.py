@@ -192,7 +192,8 @@ class RolloutWorker:
         rollout = episode.rollout(f"{group_id}-{j}", task_id, group_id, self.source.config.id)
         known = getattr(inner, "current_task", None) or getattr(inner, "task", None)
         metadata = dict(known.metadata) if isinstance(known, Task) else {}
-        task = Task(id=task_id, prompt=tuple(Message(**m) for m in first), metadata=metadata)
+        answer = known.answer if isinstance(known, Task) and isinstance(known.answer, (str, int, float)) else None
+        task = Task(id=task_id, prompt=tuple(Message(**m) for m in first), answer=answer, metadata=metadata)
         return task, rollout, episode.key
 
 

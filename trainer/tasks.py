@@ -97,6 +97,14 @@ class TaskSource:
         settings = getattr(env.unwrapped, "settings", None)
         return split_of(key, settings.test_share if settings is not None else 0.2)
 
+    def task_type(self, ref: TaskRef) -> str:
+        """The family a task belongs to: ``metadata["task_type"]``, or the environment's id where it names none."""
+        env = self.acquire()
+        env.reset(seed=ref.seed, options=ref.options)
+        task = getattr(env.unwrapped, "current_task", None)
+        self.release(env)
+        return str(task.metadata.get("task_type", self.config.id)) if task is not None else self.config.id
+
     def _side(self, ref: TaskRef) -> str:
         env = self.acquire()
         observation, _ = env.reset(seed=ref.seed)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..config import ConfigError, RunConfig, load_config
-from ..objectives import check, parameters
+from ..objectives import get, parameters
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,14 @@ class Plan:
         return load_config(data)
 
 
-def problems(config: RunConfig, arms: Iterable[Arm]) -> list[str]:
-    """What cannot work about the arms in this run file, before anything is trained."""
-    facts = {
-        "group_size": config.rollout.group_size,
-        "judge": bool(config.judge.url),
-        "engine": config.rollout.engine,
-        "temperature": config.rollout.temperature,
-        "max_new_tokens": config.rollout.max_new_tokens,
-    }
-    return [f"{arm.label}: {problem}" for arm in arms for problem in check(arm.name, arm.params, facts)]
+def problems(config: RunConfig, arms: Iterable[Arm], env_factory: Callable[[], Any] | None = None) -> list[str]:
+    """What cannot work about the arms in this run file and its environment, before anything is trained."""
+    from ..feasible import problems_of
+    from ..tasks import TaskSource
+
+    source, found = TaskSource(config.env, env_factory), []
+    for arm in arms:
+        run = load_config({**config.model_dump(), "objective": {"name": arm.name, **arm.params}})
+        found += [f"{arm.label}: {problem}" for problem in problems_of(run, get(arm.name, arm.params), source)]
+    source.close()
+    return found

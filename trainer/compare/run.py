@@ -11,8 +11,7 @@ from typing import Any
 
 from ..checkpoint import write_atomically
 from ..config import ConfigError, EnvConfig, RunConfig, load_config, to_toml
-from ..events import Event
-from ..learner import Unstable
+from ..events import Event, StopTraining
 from .measure import Measurement, measure
 from .plan import Arm, Plan, problems
 from .report import Comparison
@@ -20,8 +19,8 @@ from .report import Comparison
 Progress = Callable[[str], None]
 
 
-class BudgetReached(Unstable):
-    """Ends a run the way the loop ends unstable ones: what is done is saved and the run returns."""
+class BudgetReached(StopTraining):
+    """The tokens or judge calls of a cell are used up."""
 
 
 def compare(
@@ -49,7 +48,7 @@ def compare(
         ConfigError: an arm cannot work in this run file, or `out` holds another comparison.
     """
     run, root, arms = load_config(config), Path(out), plan.arms()
-    found = problems(run, arms)
+    found = problems(run, arms, env_factory)
     if found:
         raise ConfigError("; ".join(found))
     _claim(root, run, plan)

@@ -11,6 +11,10 @@ import numpy as np
 from ...schema import Turn
 
 
+class EngineFailed(RuntimeError):
+    """An engine that runs apart from the learner is gone, refuses, or does not serve the weights it was given."""
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How to sample.
@@ -64,6 +68,13 @@ class UpdateReceipt:
     probe_gap: float | None = None
     ms: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
+
+
+def refuse_empty(prompts: Sequence[Prompt]) -> None:
+    """Raise ValueError when a prompt has no token."""
+    for index, prompt in enumerate(prompts):
+        if not prompt.ids:
+            raise ValueError(f"prompt {index} is empty; a prompt needs at least one token")
 
 
 class Engine(Protocol):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from pydantic import Field
 
 from ..advantages import group_advantage
 from ..filters import ema_std_filter
 from ..shaping import rlpr
-from ..types import Filter, Method, Objective
+from ..types import Filter, Method, Objective, Problem
 from .common import PolicyParams, clipped_objective
 
 
@@ -43,6 +45,13 @@ def _build(params: RlprParams) -> Objective:
     )
 
 
+def _problems(params: RlprParams, facts: Mapping[str, Any]) -> list[Problem]:
+    if facts.get("text_answers") is False:
+        reason = "the reward is the probability of the reference answer, and this environment's tasks have none as text"
+        return [Problem("env.id", reason, "Use an environment with text or number answers, or grpo with its rewards")]
+    return []
+
+
 RLPR = Method(
     name="rlpr",
     summary="verifier-free: probability gain of the reference answer; groups of small spread are dropped",
@@ -54,4 +63,5 @@ RLPR = Method(
     when="free-form reference answers that no verifier can compare",
     parts="shape: rlpr; advantage: group; filter: EMA of std; loss: ppo_clip",
     requires=("group",),
+    problems=_problems,
 )
