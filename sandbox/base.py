@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from . import languages, package
@@ -140,7 +140,7 @@ class ForkServerSandbox:
             if again and starved_s > STARVED * job.limits.wall_s:
                 log.info("run starved for %.1f of %.1f s; running it again", starved_s, job.limits.wall_s)
                 continue
-            return replace(result, attempt=attempt)
+            return result if attempt == 1 else replace(result, attempt=attempt)
         raise AssertionError("unreachable")
 
     async def _once(self, job: Job) -> tuple[RunResult, float]:
@@ -265,6 +265,6 @@ def _request(job: Job, number: int) -> tuple[dict[str, Any], dict[str, bytes]]:
         parts["file:" + name] = to_bytes(data)
     header = {
         "op": "run", "id": number, "argv": list(job.argv) if job.argv is not None else None, "env": dict(job.env),
-        "limits": asdict(job.limits), "fetch": list(job.fetch), "bound_memory": job.lang not in languages.RESERVING,
+        "limits": vars(job.limits), "fetch": list(job.fetch), "bound_memory": job.lang not in languages.RESERVING,
     }  # fmt: skip
     return header, parts

@@ -71,7 +71,7 @@ class Channel:
 
     def _fill(self) -> None:
         try:
-            data = os.read(self.read_fd, 1 << 20)
+            data = os.read(self.read_fd, 1 << 20 if self._reader.pending else 1 << 16)
         except BlockingIOError:
             return
         except OSError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
 Checker = str | Callable[[Any, Any], bool]
@@ -50,9 +52,18 @@ def float_tokens(got: str, expected: str, tolerance: float = 1e-6) -> bool:
     """
     left, right = got.split(), expected.split()
     return len(left) == len(right) and all(
-        a == b or bool(_NUMBER.match(a) and _NUMBER.match(b) and close(float(a), float(b), tolerance))
+        a == b or bool(_NUMBER.match(a) and _NUMBER.match(b) and _close_numbers(number(a), number(b), tolerance))
         for a, b in zip(left, right, strict=True)
     )
+
+
+def number(word: str) -> int | float | Decimal:
+    """A number as exactly as its text says it: whole numbers and decimals keep every digit."""
+    try:
+        exact = Decimal(word)
+    except InvalidOperation:  # an exponent of twenty digits
+        return float(word)
+    return exact if exact.is_finite() else float(word)
 
 
 def same(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
@@ -68,7 +79,7 @@ def same(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
     if isinstance(got, bool) or isinstance(expected, bool) or got is None or expected is None:
         return type(got) is type(expected) and got == expected
     if isinstance(got, (int, float)) and isinstance(expected, (int, float)):
-        return got == expected or _close_numbers(got, expected, tolerance)
+        return _close_numbers(got, expected, tolerance)
     if isinstance(got, complex) and isinstance(expected, (complex, int, float)):
         other = complex(expected)
         return close(got.real, other.real, tolerance) and close(got.imag, other.imag, tolerance)
@@ -81,11 +92,19 @@ def same(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
     return type(got) is type(expected) and got == expected
 
 
-def _close_numbers(a: float, b: float, tolerance: float) -> bool:
+def _close_numbers(a: int | float | Decimal, b: int | float | Decimal, tolerance: float) -> bool:
+    """As ``close``, but without a tolerance nothing is rounded, and whole numbers keep every digit with one."""
+    if a == b or not tolerance:
+        return a == b or (a != a and b != b)
+    if isinstance(a, int) and isinstance(b, int):
+        return abs(a - b) <= Fraction(tolerance) * max(abs(a), abs(b), 1)
     try:
-        return close(float(a), float(b), tolerance)
-    except OverflowError:  # integers beyond any float are equal or not
+        left, right = float(a), float(b)
+    except OverflowError:
         return False
+    if any(math.isinf(rounded) and rounded != exact for rounded, exact in ((left, a), (right, b))):
+        return False  # beyond any float: equal or not
+    return close(left, right, tolerance)
 
 
 def unordered(got: Any, expected: Any, tolerance: float = 0.0) -> bool:

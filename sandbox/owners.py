@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import os
 import pwd
+import re
 import shutil
 import tempfile
-import time
 
 from .types import SandboxError
 
 PREFIX = "palaestra"
+_NAME = re.compile(PREFIX + r"-\d+-\d+-\d+-\w+")
 LOCKS = "/run/palaestra-uids"
 UIDS = (64_000, 256)
 """First user id and number of ids for guests of root; ``PALAESTRA_SANDBOX_UIDS=first:count`` overrides."""
@@ -41,6 +42,8 @@ def owner_is_gone(name: str) -> bool:
     words = name.split("-")
     if len(words) < 4 or words[0] != PREFIX or words[1] != str(_namespace()) or not words[2].isdigit():
         return False
+    if os.readlink("/proc/self") != str(os.getpid()):  # /proc shows another namespace: it cannot tell
+        return False
     return start_time(int(words[2])) != words[3]
 
 
@@ -48,11 +51,18 @@ _locks: dict[str, int] = {}
 
 
 def make_directory() -> str:
-    """A temporary directory owned and locked by this process; others may pass through it but not list it."""
-    path = tempfile.mkdtemp(prefix=tag() + "-")
-    os.chmod(path, 0o711)
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """A temporary directory owned and locked by this process; others may pass through it but not list it.
+
+    The lock, not the name, says whether the owner lives: it holds across PID namespaces that share ``/tmp``, and a
+    forked child of the owner keeps it. The directory gets its final name once it is locked, so that whoever finds one
+    unlocked may remove it.
+    """
+    unlocked = tempfile.mkdtemp(prefix=f".{PREFIX}-")
+    os.chmod(unlocked, 0o711)
+    fd = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(fd, fcntl.LOCK_EX)
+    path = os.path.join(os.path.dirname(unlocked), f"{tag()}-{os.path.basename(unlocked)[len(PREFIX) + 2 :]}")
+    os.rename(unlocked, path)
     _locks[path] = fd
     return path
 
@@ -65,30 +75,19 @@ def remove_directory(path: str) -> None:
         os.close(fd)
 
 
-def _is_abandoned(path: str) -> bool:
-    """Whether nobody holds the lock of a directory that is not brand new; this also works across PID namespaces."""
-    if time.time() - os.lstat(path).st_mtime < 60:
-        return False
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-
-
 def sweep_directories() -> None:
-    """Remove temporary directories of processes that are gone."""
+    """Remove temporary directories that nobody holds the lock of: their owners are gone."""
     base = tempfile.gettempdir()
     for name in os.listdir(base):
         path = os.path.join(base, name)
         with contextlib.suppress(OSError):
-            if not name.startswith(PREFIX + "-") or os.lstat(path).st_uid != os.geteuid():
-                continue
-            if owner_is_gone(name) or (name.split("-")[1].isdigit() and _is_abandoned(path)):
-                shutil.rmtree(path, ignore_errors=True)
+            if _NAME.fullmatch(name) and os.lstat(path).st_uid == os.geteuid():
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+                finally:
+                    os.close(fd)
 
 
 class UserId:

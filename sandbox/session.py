@@ -9,11 +9,12 @@ async with await sandbox.session(llm_query=ask) as session:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Any
 
 from .channel import ChannelClosed
@@ -23,6 +24,24 @@ from .slots import OVERDUE_S, Pool, Slot
 from .types import CellResult, SandboxError, SessionSpec, to_bytes
 
 HostCall = Callable[..., Any] | Callable[..., Awaitable[Any]]
+
+
+class Inbox:
+    """Words for one branch, and the command that waits for them."""
+
+    def __init__(self) -> None:
+        self.words: deque[Frame | Exception] = deque()
+        self.waiter: asyncio.Future[None] | None = None
+
+    def put(self, word: Frame | Exception) -> None:
+        """Add a word and wake who waits."""
+        self.words.append(word)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the waiting command look again."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
 
 class SessionHub:
@@ -37,19 +56,19 @@ class SessionHub:
 
     def __init__(self, slot: Slot, pool: Pool, spec: SessionSpec, host_calls: dict[str, HostCall]) -> None:
         self.slot, self.pool, self.spec, self.host_calls = slot, pool, spec, host_calls
-        self.inboxes: dict[int, asyncio.Queue[Frame | Exception]] = {}
+        self.inboxes: dict[int, Inbox] = {}
         self.branches: set[int] = set()
         self.numbers = itertools.count(1)
         self.cells = 0
         self.final: dict[str, Any] | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._reading = False
         self._released = False
 
     async def open(self) -> Session:
         """Start the session's main process."""
         spec = self.spec
         header = {
-            "op": "open", "limits": asdict(spec.limits), "host_calls": sorted(self.host_calls), "env": dict(spec.env),
+            "op": "open", "limits": vars(spec.limits), "host_calls": sorted(self.host_calls), "env": dict(spec.env),
             "idle_s": spec.idle_s,
         }  # fmt: skip
         parts = {"file:" + name: to_bytes(data) for name, data in spec.files.items()}
@@ -65,32 +84,50 @@ class SessionHub:
         """Send a word to the fork server."""
         await self.slot.channel.send(header, parts)
 
-    def listen(self, branch: int) -> asyncio.Queue[Frame | Exception]:
+    def listen(self, branch: int) -> Inbox:
         """Start to receive what concerns a branch."""
-        inbox = self.inboxes.setdefault(branch, asyncio.Queue())
-        if self._reader is None or self._reader.done():
-            self._reader = asyncio.get_running_loop().create_task(self._read())
-        return inbox
+        return self.inboxes.setdefault(branch, Inbox())
 
-    async def unlisten(self, branch: int) -> None:
-        """Stop receiving; the reader ends with the last listener, so that the next may come from another loop."""
+    def unlisten(self, branch: int) -> None:
+        """Stop receiving."""
         self.inboxes.pop(branch, None)
-        reader = self._reader
-        if not self.inboxes and reader is not None:
-            self._reader = None
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
 
-    async def _read(self) -> None:
-        try:
-            while self.inboxes:
-                frame = await self.slot.channel.receive()
-                self._dispatch(frame)
-        except (ChannelClosed, FrameError) as error:
-            self.slot.healthy = False
-            self.branches.clear()
-            for inbox in self.inboxes.values():
-                inbox.put_nowait(SandboxError(f"the fork server failed: {error}. {self.slot.complaint()}"))
+    async def next_word(self, inbox: Inbox) -> Frame | Exception:
+        """The next word for an inbox. Of all commands that wait, one reads for all; no task of its own is needed."""
+        while not inbox.words:
+            if self._reading:
+                inbox.waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await inbox.waiter
+                except asyncio.CancelledError:
+                    if not self._reading:  # it may have been this one's turn
+                        self._pass_on(inbox)
+                    raise
+                finally:
+                    inbox.waiter = None
+                continue
+            self._reading = True
+            try:
+                self._dispatch(await self.slot.channel.receive())
+            except (ChannelClosed, FrameError) as error:
+                self.slot.healthy = False
+                self.branches.clear()
+                for other in self.inboxes.values():
+                    other.put(SandboxError(f"the fork server failed: {error}. {self.slot.complaint()}"))
+                if inbox not in self.inboxes.values():
+                    raise SandboxError(f"the fork server failed: {error}") from None
+            finally:
+                self._reading = False
+                if len(self.inboxes) > 1:
+                    self._pass_on(inbox)
+        return inbox.words.popleft()
+
+    def _pass_on(self, inbox: Inbox) -> None:
+        """Wake another command that waits, so that it reads on should this one be done."""
+        for other in self.inboxes.values():
+            if other is not inbox and other.waiter is not None:
+                other.wake()
+                return
 
     def _dispatch(self, frame: Frame) -> None:
         op = frame.header.get("op")
@@ -98,13 +135,13 @@ class SessionHub:
             self.final = frame.header
             self.branches.clear()
             for inbox in self.inboxes.values():
-                inbox.put_nowait(frame)
+                inbox.put(frame)
             return
         branch = frame.header.get("branch", 0)
         if op == "ended":
             self.branches.discard(branch)
         if branch in self.inboxes:
-            self.inboxes[branch].put_nowait(frame)
+            self.inboxes[branch].put(frame)
 
     async def end(self) -> None:
         """Close the session and give the slot back."""
@@ -117,9 +154,13 @@ class SessionHub:
         try:
             if self.final is None and self.slot.healthy:
                 await self.send({"op": "close"})
-                while self.final is None:
-                    self._dispatch(await asyncio.wait_for(self.slot.channel.receive(), OVERDUE_S))
-        except (ChannelClosed, FrameError, TimeoutError):
+                inbox = self.listen(-1)
+                async with asyncio.timeout(OVERDUE_S):
+                    while self.final is None:
+                        word = await self.next_word(inbox)
+                        if isinstance(word, Exception):
+                            break
+        except (ChannelClosed, TimeoutError):
             self.slot.healthy = False
         except asyncio.CancelledError:
             self.slot.healthy = False
@@ -211,13 +252,14 @@ class Session:
             result = await self._command("fork", {}, {}, 60, new=new)
             if not result.ok:
                 raise SandboxError(f"the session could not be forked: {result.error_message or result.reason}")
-            opened = await asyncio.wait_for(inbox.get(), 60)
+            async with asyncio.timeout(60):
+                opened = await self._hub.next_word(inbox)
             if isinstance(opened, Exception) or opened.header.get("op") != "opened":
                 raise SandboxError("the session's branch did not start")
             self._hub.branches.add(new)
             return Session(self._hub, new, {**self._host_calls, **host_calls})
         finally:
-            await self._hub.unlisten(new)
+            self._hub.unlisten(new)
 
     async def close(self) -> None:
         """End this interpreter (and, for the main one, the whole session). Safe to call twice."""
@@ -270,7 +312,7 @@ class Session:
         finally:
             cell.cancel_calls()
             self._busy = False
-            await hub.unlisten(self._branch)
+            hub.unlisten(self._branch)
 
 
 class _Cell:
@@ -285,12 +327,14 @@ class _Cell:
         self.count = 0
         self.ended_by: str | None = None
         self.reason = ""
+        self.timer: asyncio.Timeout | None = None
 
-    async def finish(self, inbox: asyncio.Queue[Frame | Exception]) -> CellResult:
+    async def finish(self, inbox: Inbox) -> CellResult:
         """Serve host calls until the cell is done, has died, or was ended."""
         while True:
             try:
-                word = await asyncio.wait_for(inbox.get(), self._patience())
+                async with asyncio.timeout(self._patience()) as self.timer:
+                    word = await self.hub.next_word(inbox)
             except TimeoutError:
                 await self._overdue()
                 continue
@@ -350,13 +394,15 @@ class _Cell:
             self._patience_after_call()
 
     def _patience_after_call(self) -> None:
+        """The clock runs again once the host has answered everything."""
         current = asyncio.current_task()
         if current is not None:
             self.calls.discard(current)
         self.clock = time.monotonic()
-        inbox = self.hub.inboxes.get(self.branch)
-        if inbox is not None and not self.calls:
-            inbox.put_nowait(Frame({"op": "tick"}, {}))  # wakes ``finish`` so that the clock runs again
+        timer = self.timer
+        if not self.calls and self.ended_by is None and timer is not None and not timer.expired():
+            with contextlib.suppress(RuntimeError):  # the cell has just ended
+                timer.reschedule(asyncio.get_running_loop().time() + max(0.0, self.left))
 
     def cancel_calls(self) -> None:
         """Drop host calls that are still being answered."""

@@ -78,7 +78,8 @@ class Slot:
         try:
             await self.channel.send(header, parts)
             while True:
-                frame = await asyncio.wait_for(self.channel.receive(), wall_s + OVERDUE_S)
+                async with asyncio.timeout(wall_s + OVERDUE_S):
+                    frame = await self.channel.receive()
                 if frame.header.get("op") == "result" and frame.header.get("id") == header["id"]:
                     return frame
                 raise SandboxError(f"the fork server answered out of turn: {str(frame.header)[:200]}")

@@ -245,7 +245,6 @@ def _write_error(text: str) -> None:
 
 def main(fd: int, host_calls: list[str]) -> None:
     """Serve a session in this confined process; never returns."""
-    driver.open_standard_streams()
     sys.argv = [""]
     sys.path.insert(0, os.getcwd())
     session = Session(fd, host_calls)

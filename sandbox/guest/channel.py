@@ -52,7 +52,7 @@ class HostChannel:
 
     def _fill(self) -> bool:
         try:
-            data = os.read(self.read_fd, 1 << 18)
+            data = os.read(self.read_fd, 1 << 18 if self._reader.pending else 1 << 16)
         except OSError:
             data = b""
         if not data:

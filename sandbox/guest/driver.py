@@ -19,42 +19,24 @@ import types
 from typing import Any
 
 MAX_TRACEBACK = 8000
+DONE = b'{"done":true}'
 
 
-def make_streams() -> tuple[Any, Any, Any]:
-    """Text streams on descriptors 0 to 2, made once by the fork server: after a fork they lead to the guest's pipes."""
-    return (
-        open(0, encoding="utf-8", errors="surrogateescape", closefd=False),
-        io.TextIOWrapper(open(1, "wb", closefd=False), encoding="utf-8", errors="backslashreplace"),
-        io.TextIOWrapper(
-            open(2, "wb", closefd=False),
-            encoding="utf-8",
-            errors="backslashreplace",
-            line_buffering=True,
-        ),
-    )
-
-
-_streams: tuple[Any, Any, Any] | None = None
-
-
-def prepare_streams() -> None:
-    """Make the streams in advance."""
-    global _streams
-    _streams = make_streams()
-
-
-def open_standard_streams() -> None:
-    """Give ``sys`` fresh text streams on descriptors 0 to 2."""
-    streams = _streams or make_streams()
-    for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
+def prepare() -> None:
+    """Give ``sys`` text streams on descriptors 0 to 2, in the fork server: in its children they lead to their pipes."""
+    stdin, stdout, stderr = (io.FileIO(fd, mode, closefd=False) for fd, mode in enumerate("rww"))
+    escape: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(stdin), encoding="utf-8", errors="surrogateescape")
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(stdout), **escape)
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(stderr), line_buffering=True, **escape)
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
+    sys.argv = ["main.py"]
 
 
 def flush() -> None:
     """Flush what the program printed, whatever it has done to the streams."""
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+    for stream in {id(one): one for one in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)}.values():
         try:
             stream.flush()  # type: ignore[union-attr]
         except BaseException:
@@ -72,7 +54,7 @@ def main_module(path: str, code: str) -> types.ModuleType:
 
 def remember_source(path: str, code: str) -> None:
     """Let tracebacks show lines of a program that is in no file."""
-    linecache.cache[path] = (len(code), None, [line + "\n" for line in code.splitlines()], path)
+    linecache.cache[path] = (len(code), None, code.splitlines(keepends=True), path)
 
 
 def describe(error: BaseException, skip: int = 1) -> dict[str, Any]:
@@ -122,10 +104,8 @@ def run(code: str, report: int) -> None:
         code: the source text.
         report: descriptor that receives one JSON object: ``{"done": true}`` or a described exception.
     """
-    open_standard_streams()
-    sys.argv = ["main.py"]
     sys.path.insert(0, os.getcwd())
-    outcome: dict[str, Any] = {"done": True}
+    outcome: dict[str, Any] | None = None
     status, main = 0, os.getpid()
     module = main_module("main.py", code)
     try:
@@ -144,5 +124,5 @@ def run(code: str, report: int) -> None:
     flush()
     if os.getpid() == main:  # a forked child that ran on to the end has nothing to report
         with contextlib.suppress(OSError):
-            os.write(report, json.dumps(outcome).encode())
+            os.write(report, DONE if outcome is None else json.dumps(outcome, ensure_ascii=False).encode())
     os._exit(status)

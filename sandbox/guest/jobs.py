@@ -64,44 +64,50 @@ def memory_file(data: bytes) -> int:
     return fd
 
 
-def _child(zygote: Any, job: dict[str, Any], code: str | None, fds: tuple[int, int, int], report: int) -> None:
-    """In the forked process: become the guest."""
-    argv = job["argv"]
-    zygote.confine(job["limits"], fds, bounded=job["bound_memory"])
-    report_fd = os.dup2(report, 3, inheritable=False)
-    zygote.confinement.seal(keep=report_fd)
-    os.write(report_fd, STARTED)
-    environment = {**zygote.environment, **job["env"]}
-    if argv is None:
-        os.environ.clear()
-        os.environ.update(environment)
-        assert code is not None
-        driver.run(code, report_fd)
-    try:
-        os.execvpe(argv[0], argv, environment)
-    except OSError as error:
-        os.write(report_fd, NO_EXEC + f"{argv[0]}: {error.strerror}".encode())
-        os._exit(126)
+class _Guest:
+    """What the forked process does to become the guest. All that can be is worked out before the fork."""
+
+    def __init__(self, zygote: Any, job: dict[str, Any], code: str | None) -> None:
+        self.zygote, self.argv, self.env, self.code = zygote, job["argv"], job["env"], code
+        self.table = zygote.table(job["limits"], job["bound_memory"])
+        self.fds = (-1, -1, -1)
+        self.report = -1
+
+    def __call__(self) -> None:
+        self.zygote.confine(self.table, self.fds)
+        self.zygote.confinement.seal(keep=self.report)
+        os.write(3, STARTED)
+        if self.env:
+            os.environ.update(self.env)
+        argv, code, self.code = self.argv, self.code, None
+        if argv is None:
+            assert code is not None
+            driver.run(code, 3)
+        try:
+            os.execvp(argv[0], argv)
+        except OSError as error:
+            os.write(3, NO_EXEC + f"{argv[0]}: {error.strerror}".encode())
+            os._exit(126)
 
 
 def _run(zygote: Any, job: dict[str, Any], limits: dict[str, Any], parts: dict[str, bytes]) -> tuple[dict, dict]:
     files = {name[5:]: data for name, data in parts.items() if name.startswith("file:")}
     code = parts["code"].decode("utf-8", "surrogatepass") if "code" in parts else None
+    guest, tree = _Guest(zygote, job, code), zygote.make_tree()
     zygote.begin(limits, files)
     opened: list[int] = []
     try:
-        stdin = memory_file(parts["stdin"]) if parts.get("stdin") else os.dup(zygote.null)
-        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
-        opened = [stdin, *(fd for pair in pipes for fd in pair)]
-        (out, out_w), (err, err_w), (rep, rep_w) = pipes
-        tree = zygote.make_tree()
+        stdin = zygote.null
+        if parts.get("stdin"):
+            opened.append(stdin := memory_file(parts["stdin"]))
+        for _ in range(3):
+            opened += os.pipe2(os.O_CLOEXEC)
+        out, out_w, err, err_w, rep, guest.report = opened[-6:]
+        guest.fds = (stdin, out_w, err_w)
+        captures = {out: HeadTail(limits["out_bytes"]), err: HeadTail(limits["out_bytes"])}
         began = time.monotonic()
-        tree.start(lambda: _child(zygote, job, code, (stdin, out_w, err_w), rep_w))
-        for fd in (out_w, err_w, rep_w):
-            os.close(fd)
-            opened.remove(fd)
-        watch = _Watch(zygote, limits, tree, {out: HeadTail(limits["out_bytes"]), err: HeadTail(limits["out_bytes"])})
-        watch.report_fd = rep
+        tree.start(guest)
+        watch = _Watch(zygote, limits, tree, captures, rep)
         try:
             ended_by = watch.until_end(began + limits["wall_s"])
             wall = time.monotonic() - began
@@ -111,35 +117,54 @@ def _run(zygote: Any, job: dict[str, Any], limits: dict[str, Any], parts: dict[s
         watch.drain()
         result, outputs = _result(zygote, job, limits, watch, usage, ended_by)
         result["wall_s"], result["starved_s"] = round(wall, 6), round(starved, 3)
-        outputs |= {
-            f"file:{name}": data for name, data in zygote.collect(job["fetch"], limits["file_mb"] << 20).items()
-        }
+        if job["fetch"]:
+            fetched = zygote.scratch.collect(job["fetch"], limits["file_mb"] << 20)
+            outputs |= {f"file:{name}": data for name, data in fetched.items()}
         return result, outputs
     finally:
         for fd in opened:
             os.close(fd)
-        zygote.end()
+        zygote.scratch.end()
 
 
 class _Watch:
-    """Reads a run's pipes until its main process ends or a limit is passed."""
+    """Reads a run's pipes until its main process ends or a limit is passed.
 
-    def __init__(self, zygote: Any, limits: dict[str, Any], tree: Any, captures: dict[int, HeadTail]) -> None:
+    The fork server keeps the writing ends open, so nothing wakes it when a guest closes its own. The report is looked
+    at now and then only: it matters at the end.
+    """
+
+    def __init__(self, zygote: Any, limits: dict[str, Any], tree: Any, captures: dict[int, HeadTail], rep: int) -> None:
         self.zygote, self.tree, self.captures = zygote, tree, captures
         self.meter = Meter(zygote, limits)
-        self.report_fd = -1
+        self.report_fd = rep
         self.report = b""
-        self.open = set(captures)
+        self._pipes = select.poll()
+        for fd in (*captures, rep):
+            self._pipes.register(fd, select.POLLIN)
 
     def until_end(self, deadline: float) -> str | None:
         """Return None when the main process ended by itself, else the verdict that ended it."""
-        host = self.zygote.host
+        host, exit_fd = self.zygote.host, self.tree.exit_fd
         poller = select.poll()
-        for fd in (*self.open, self.report_fd, self.tree.exit_fd, host.read_fd):
+        for fd in (*self.captures, exit_fd, host.read_fd):
             poller.register(fd, select.POLLIN)
-        self.open.add(self.report_fd)
-        next_sample = time.monotonic() + self.meter.period
+        now = time.monotonic()
+        next_sample = now + self.meter.period
         while True:
+            ended = False
+            for fd, _ in poller.poll(max(1, int(1000 * (min(deadline, next_sample) - now)) + 1)):
+                if fd == exit_fd:
+                    ended = True
+                elif fd == host.read_fd:
+                    if any(frame.header.get("op") == "cancel" for frame in host.poll()) or host.closed:
+                        return "cancelled"
+                else:
+                    self._read(fd)
+                    if self.captures[fd].overflow:
+                        return "output_limit"
+            if ended:
+                return None
             now = time.monotonic()
             if now >= deadline:
                 return "timeout_wall"
@@ -147,40 +172,22 @@ class _Watch:
                 verdict = self.meter.exceeded(self.tree.pid)
                 if verdict:
                     return verdict
+                if any(fd == self.report_fd for fd, _ in self._pipes.poll(0)):
+                    self._read(self.report_fd)  # so that nobody waits for room in it
                 next_sample = now + self.meter.period
-            ended = False
-            for fd, _ in poller.poll(max(1, int(1000 * (min(deadline, next_sample) - now)) + 1)):
-                if fd == self.tree.exit_fd:
-                    ended = True
-                elif fd == host.read_fd:
-                    if any(frame.header.get("op") == "cancel" for frame in host.poll()) or host.closed:
-                        return "cancelled"
-                elif not self._read(fd):
-                    poller.unregister(fd)
-                    self.open.discard(fd)
-            if any(capture.overflow for capture in self.captures.values()):
-                return "output_limit"
-            if ended:
-                return None
 
-    def _read(self, fd: int) -> bool:
+    def _read(self, fd: int) -> None:
         data = os.read(fd, 1 << 16)
-        if fd == self.report_fd:
-            if len(self.report) <= MAX_REPORT:
-                self.report += data
-        else:
+        if fd != self.report_fd:
             self.captures[fd].add(data)
-        return bool(data)
+        elif len(self.report) <= MAX_REPORT:
+            self.report += data
 
     def drain(self) -> None:
         """Read what is left in the pipes; every writer is dead."""
-        for fd in self.open:
-            os.set_blocking(fd, False)
-            try:
-                while self._read(fd):
-                    pass
-            except BlockingIOError:
-                continue
+        while ready := self._pipes.poll(0):
+            for fd, _ in ready:
+                self._read(fd)
 
 
 def _parse_report(report: bytes) -> tuple[dict[str, Any] | None, bool]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import platform
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
+libc.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
 MACHINE = platform.machine()
@@ -15,6 +17,7 @@ MACHINE = platform.machine()
 _NUMBERS = {"seccomp": (317, 277), "pivot_root": (155, 41), "capset": (126, 91)}
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 
+CLONE_VM, SIGCHLD = 0x100, 17
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
@@ -57,6 +60,18 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """setns(2)."""
     check(libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
+
+
+_PAUSE_STACK = mmap.mmap(-1, 16384)
+_PAUSE_TOP = ctypes.addressof(ctypes.c_char.from_buffer(_PAUSE_STACK)) + 16384
+
+
+def clone_pause() -> int:
+    """Start a process that shares this one's memory and does nothing but sleep in ``pause`` until it is killed.
+
+    One at a time: they all use the same stack. It must have no signal handlers.
+    """
+    return check(libc.clone(ctypes.cast(libc.pause, ctypes.c_void_p), _PAUSE_TOP, CLONE_VM | SIGCHLD, None), "clone")
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:

@@ -78,4 +78,4 @@ def _allow(ruleset: int, path: str, access: int) -> None:
 
 def enter(ruleset: int) -> None:
     """Confine this process (and all it will start) to the ruleset, for good. Needs no_new_privs."""
-    kernel.check(kernel.syscall(446, ctypes.c_int(ruleset), ctypes.c_uint(0)), "landlock_restrict_self")
+    kernel.check(kernel.libc.syscall(446, ruleset, 0), "landlock_restrict_self")

@@ -18,7 +18,7 @@ from . import cells
 from .capture import HeadTail
 from .frames import Frame, FrameError, FrameReader, encode
 from .jobs import Meter
-from .tree import sender_of
+from .tree import process_cpu_s, sender_of
 from .verdict import Facts, judge
 
 MAX_GUEST_HEADER = 256 << 10
@@ -53,10 +53,7 @@ class Branch:
 
     def cpu_s(self) -> float:
         """Processor seconds of the branch's main process."""
-        try:
-            return time.clock_gettime(((~self.pid) << 3) | 2) if self.pid else 0.0
-        except OSError:
-            return 0.0
+        return process_cpu_s(self.pid)
 
     def drain(self) -> None:
         """Read the output that is there now."""
@@ -118,15 +115,13 @@ class SessionServer:
         branch = Branch(0, self.limits["out_bytes"])
         stdin = os.dup(self.zygote.null)
         self.tree = self.zygote.make_tree()
+        table = self.zygote.table(self.limits, bounded=True)
 
         def child() -> None:
-            self.zygote.confine(self.limits, (stdin, branch.out_w, branch.err_w), bounded=True)
-            fd = os.dup2(branch.theirs.fileno(), 3)
-            branch.theirs.detach()
-            self.zygote.confinement.seal(keep=fd)
-            os.environ.clear()
-            os.environ.update({**self.zygote.environment, **self.env})
-            cells.main(fd, self.host_calls)
+            self.zygote.confine(table, (stdin, branch.out_w, branch.err_w))
+            self.zygote.confinement.seal(keep=branch.theirs.detach())
+            os.environ.update(self.env)
+            cells.main(3, self.host_calls)
 
         self.tree.start(child)
         os.close(stdin)
@@ -347,4 +342,4 @@ def serve_session(zygote: Any, frame: Frame) -> None:
             server.over = server.over or ("sandbox_error", "the fork server failed")
             server.finish()
     finally:
-        zygote.end()
+        zygote.scratch.end()

@@ -240,6 +240,12 @@ def test_malformed_tests_are_named(confined):
         ([1], [1, 2], False),
         (10**400, 10**400, True),
         (10**400, 1.5, False),
+        (5 * 10**16, 5 * 10**16 + 1, False),
+        (5 * 10**16, 5e16, True),
+        (5 * 10**16 + 1, 5e16, False),
+        (0.1 + 0.2, 0.3, False),
+        (math.inf, 10**400, False),
+        (-math.inf, math.inf, False),
         (b"a", "a", False),
         (1 + 2j, 1 + 2j, True),
         ([], (), True),
@@ -247,6 +253,50 @@ def test_malformed_tests_are_named(confined):
 )
 def test_data_equality(got, expected, equal):
     assert checkers.same(got, expected) is equal
+
+
+@pytest.mark.parametrize(
+    ("checker", "got", "expected", "tolerance", "passed"),
+    [
+        ("exact", 5 * 10**16, 5 * 10**16 + 1, 1e-6, False),
+        ("exact", 0.1 + 0.2, 0.3, 1e-6, False),
+        ("float", 5 * 10**16, 5 * 10**16 + 1, 0.0, False),
+        ("float", 5 * 10**16, 5 * 10**16 + 1, 1e-6, True),
+        ("float", 10**400, 10**400 + 1, 1e-6, True),
+        ("float", 10**400, 2 * 10**400, 1e-6, False),
+        ("float", 10**400, 1e308, 1e-6, False),
+        ("float", 10**400, math.inf, 1e-6, False),
+        ("float", [1, {"a": 2.0000001}], [1.0, {"a": 2}], 1e-6, True),
+        ("float", True, 1.0, 1e-6, False),
+        ("float", math.nan, 1.0, 1e-6, False),
+        ("float", math.inf, math.inf, 1e-6, True),
+        ("float", 0, 1e-7, 1e-6, True),
+        ("set", [2, 5 * 10**16], [5 * 10**16 + 1, 2], 0.0, False),
+        ("set", [3, 1, 1], (1, 3, 1), 0.0, True),
+        ("set", [1, 1, 3], [1, 3, 3], 0.0, False),
+        ("set", "ab", "ba", 0.0, False),
+    ],
+)
+def test_data_checkers(checker, got, expected, tolerance, passed):
+    assert checkers.check(checker, checkers.DATA, got, expected, tolerance) is passed
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "tolerance", "passed"),
+    [
+        ("50000000000000000", "50000000000000001", 0.0, False),
+        ("50000000000000000", "50000000000000001", 1e-6, True),
+        ("0.10 1e3 -0", "0.1 1000 0", 0.0, True),
+        ("0.1", "0.10000000000000000001", 0.0, False),
+        ("1e999999999", "1e999999998", 1e-6, False),
+        ("1e99999999999999999999", "1e5", 1e-6, False),
+        ("inf", "inf", 1e-6, True),
+        ("inf", "-inf", 1e-6, False),
+        ("nan", "0", 1e-6, False),
+    ],
+)
+def test_number_words(got, expected, tolerance, passed):
+    assert checkers.float_tokens(got, expected, tolerance) is passed
 
 
 @pytest.mark.parametrize(

@@ -142,8 +142,11 @@ class Host:
             problems.append(f"H6: host memory grew from {self.rss} to {self.resident()} MiB")
         for slot in self.slots():
             scratch = slot.config.get("scratch")
-            if slot.config.get("level") == "C" and scratch and os.path.isdir(scratch) and os.listdir(scratch):
-                problems.append(f"H6: left in {scratch}: {os.listdir(scratch)[:5]}")
+            if slot.config.get("level") == "C" and scratch and os.path.isdir(scratch):
+                kept = (f"{scratch}/w", f"{scratch}/w/tmp", f"{scratch}/w/shm")  # the next run's, empty
+                left = [path for path in glob.glob(f"{scratch}/**", recursive=True, include_hidden=True)[1:]
+                        if path not in kept]  # fmt: skip
+                problems += [f"H6: left in {scratch}: {path}" for path in left[:5]]
         return [problem for problem in problems if problem]
 
     def leak(self, result: RunResult) -> list[str]:
