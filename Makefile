@@ -31,7 +31,7 @@ types: $(STAMP)
 	cd build/typing && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p palaestra
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -110,7 +110,7 @@ class _Bar:
     """One line of progress, fed by the trainer's events."""
 
     def __init__(self, progress: Progress, title: str) -> None:
-        self.progress = progress
+        self.progress, self.title = progress, title
         self.task = progress.add_task(title, total=None, note="")
 
     def __enter__(self) -> _Bar:
@@ -127,6 +127,8 @@ class _Bar:
         note = _note(event)
         if note:
             self.progress.update(self.task, note=note)
+            if not self.progress.console.is_terminal:  # a log gets lines instead of a bar
+                self.progress.console.print(f"{self.title}, step {event.step}: {note}", highlight=False)
 
 
 def _note(event: Event) -> str:
