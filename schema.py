@@ -108,6 +108,8 @@ class Turn(Noun):
         logprobs: natural-log probability of each sampled id under the distribution it was drawn from.
         stop: why sampling ended: ``stop`` (end token or stop string), ``length`` or ``abort``.
         policy_version: version of the weights that sampled the first token of this turn.
+        version_spans: where the weights changed while this turn was sampled: (first token of the span, version), in
+            order; empty when one version sampled all of it.
     """
 
     prompt_ids: tuple[int, ...]
@@ -115,6 +117,15 @@ class Turn(Noun):
     logprobs: tuple[float, ...]
     stop: Literal["stop", "length", "abort"] = "stop"
     policy_version: int = 0
+    version_spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The version that sampled each token."""
+        out = [self.policy_version] * len(self.completion_ids)
+        for start, version in self.version_spans:
+            out[start:] = [version] * len(out[start:])
+        return tuple(out)
 
     @model_validator(mode="after")
     def _same_length(self) -> Turn:

@@ -70,6 +70,6 @@ def samples_of(rollout: Rollout) -> list[Sample]:
         ids += [*between, *turn.completion_ids]
         mask += [False] * len(between) + [True] * len(turn.completion_ids)
         logp += [0.0] * len(between) + list(turn.logprobs)
-        versions += [-1] * len(between) + [turn.policy_version] * len(turn.completion_ids)
+        versions += [-1] * len(between) + list(turn.versions)
     finish()
     return rows

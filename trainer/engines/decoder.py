@@ -10,7 +10,7 @@ Axes: P prompts, B rows, S prompt positions, T completion positions, H query hea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -46,6 +46,16 @@ class DecoderWeights:
     layers: tuple[LayerWeights, ...]
     norm: Tensor
     head: Tensor
+
+    def copied(self) -> DecoderWeights:
+        """The same numbers in memory of their own; a tied head stays tied."""
+
+        def own(tensor: Tensor | None) -> Any:
+            return None if tensor is None else tensor.detach().clone()
+
+        layers = tuple(LayerWeights(**{f.name: own(getattr(x, f.name)) for f in fields(x)}) for x in self.layers)
+        embed = own(self.embed)
+        return DecoderWeights(embed, layers, own(self.norm), embed if self.head is self.embed else own(self.head))
 
 
 @dataclass(frozen=True)

@@ -42,23 +42,35 @@ class NativeEngine:
         model: the module whose parameters are read; the learner may keep training it.
         tokenizer: needed only for stop strings.
         max_rows: rows decoded at once; more are split into several passes.
+        version: weight version it starts with.
+        own_copy: keep the weights apart from the module's, so that sampling may go on in another thread while the
+            module is trained; `update_weights` then swaps them between two tokens.
 
     Raises:
         ValueError: the architecture is not supported (use the Hugging Face engine).
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None, *, max_rows: int = 1024, version: int = 0) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any = None, *, max_rows: int = 1024, version: int = 0, own_copy: bool = False
+    ) -> None:
         self.decoder = Decoder(model)
         self.tokenizer = tokenizer
         self.max_rows = max_rows
-        self.version = version
-        self._weights: DecoderWeights | None = None
-        self._refresh()
+        self.own_copy = own_copy
+        self._served: tuple[DecoderWeights, int] | None = None  # one object, so a swap is seen whole or not at all
+        self._refresh(version)
+
+    @property
+    def version(self) -> int:
+        """Version of the weights that are served."""
+        return self._version
 
     @torch.no_grad()
-    def _refresh(self) -> DecoderWeights:
-        self._weights = self.decoder.weights()
-        return self._weights
+    def _refresh(self, version: int) -> tuple[DecoderWeights, int]:
+        weights = self.decoder.weights()
+        self._version = version
+        self._served = (weights.copied() if self.own_copy else weights, version)
+        return self._served
 
     def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[list[Turn]]:
         """Continue every prompt; see `Engine.sample`."""
@@ -80,7 +92,8 @@ class NativeEngine:
 
     @torch.inference_mode()
     def _sample(self, prompts: list[Prompt], params: SamplingParams) -> list[list[Turn]]:
-        weights = self._weights or self._refresh()
+        weights, version = self._served or self._refresh(self.version)
+        versions = [version]  # of the weights that the token of each step comes from
         device, share, limit = weights.embed.device, prompts[0].n, params.max_new_tokens
         rows = len(prompts) * share
         if not rows:
@@ -112,6 +125,8 @@ class NativeEngine:
             if left <= len(alive) // 2:
                 keep = alive.nonzero()[:, 0]
                 state, active, ids, alive = self._compact(state, keep), active[keep], ids[keep], alive[keep]
+            weights, version = self._served or (weights, version)  # an update in flight; the old keys stay
+            versions.append(version)
             hidden = self._decode(weights, state, ids, step)
         ids_out, logp_out = ids_BT.tolist(), logp_BT.tolist()
         lengths, stopped = length_B.tolist(), ended.tolist()
@@ -121,7 +136,8 @@ class NativeEngine:
                 completion_ids=tuple(ids_out[row][: lengths[row]]),
                 logprobs=tuple(logp_out[row][: lengths[row]]),
                 stop="stop" if stopped[row] else "length",
-                policy_version=self.version,
+                policy_version=versions[0],
+                version_spans=spans(versions[: lengths[row]]),
             )
             for row in range(rows)
         ]
@@ -211,7 +227,7 @@ class NativeEngine:
         self, prompt_ids: Sequence[Sequence[int]], completion_ids: Sequence[Sequence[int]], topk: int | None = None
     ) -> list[Scored]:
         """Log-probabilities of given completions at temperature 1; see `Engine.score`."""
-        weights = self._weights or self._refresh()
+        weights, _ = self._served or self._refresh(self.version)
         device = weights.embed.device
         results = []
         for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
@@ -233,16 +249,25 @@ class NativeEngine:
             self.decoder.model.load_state_dict(source)
         elif source is not None:
             self.decoder = Decoder(source)
-        self._refresh()
-        self.version = version
+        self._refresh(version)
         return UpdateReceipt(version=version, ms=(time.perf_counter() - start) * 1e3)
 
     def pause(self, mode: Literal["keep", "wait", "abort"] = "wait") -> None:
-        """Nothing to do: `sample` never runs beside `update_weights`."""
+        """Nothing to do: an update waits for nobody and takes effect between two tokens."""
 
     def resume(self) -> None:
         """Nothing to do; see `pause`."""
 
     def close(self) -> None:
         """Drop the fused copies."""
-        self._weights = None
+        self._served = None
+
+
+def spans(versions: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Where the version of consecutive tokens changes.
+
+    Example:
+        >>> spans([3, 3, 4, 4, 6])
+        ((2, 4), (4, 6))
+    """
+    return tuple((i, v) for i, v in enumerate(versions) if i and v != versions[i - 1])
