@@ -15,13 +15,18 @@ def register(app: typer.Typer) -> None:
     @app.command(
         help="Evaluate a model on an environment: pass@k with 95 % intervals; what could not be scored is counted "
         "apart. `--model` is the address of an OpenAI-compatible server, or a Hugging Face folder or id that is "
-        "sampled here.\n\n"
+        "sampled here. Several samples a task add how alike they are; `--against` evaluates further models on the "
+        "same tasks and adds how alike the models are and whether a text gives its model away.\n\n"
         "Examples: `palaestra eval --env palaestra/Math-v0 --tasks problems.jsonl --model http://127.0.0.1:8000/v1`, "
-        "`palaestra eval --env palaestra/Sort-v0 --model runs/sort/checkpoints/step-000150 --samples 4`",
+        "`palaestra eval --env palaestra/Sort-v0 --model runs/sort/checkpoints/step-000150 --samples 4`, "
+        "`palaestra eval --env palaestra/Sort-v0 --model runs/a/final --against runs/b/final --samples 8`",
     )
     def eval(
         env: Annotated[str, typer.Option(help="Environment id.")],
         model: Annotated[str, typer.Option(help="Server URL, Hugging Face folder or id.")],
+        against: Annotated[
+            list[str] | None, typer.Option(help="Another model, given like --model, on the same tasks; repeatable.")
+        ] = None,
         tasks: Annotated[Path | None, typer.Option(help="File of problems; each is played once per sample.")] = None,
         name: Annotated[str, typer.Option(help="Model name on the server; by default the first it offers.")] = "",
         samples: Annotated[int, typer.Option(min=1, help="Rollouts a task.")] = 1,
@@ -40,6 +45,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from ..trainer import load_config
         from ._envs import import_all, parse_knobs
+        from ._likeness import show_likeness, write_likeness
 
         import_all(imports)
         knobs = parse_knobs(settings)
@@ -63,10 +69,22 @@ def register(app: typer.Typer) -> None:
         report, plays = _run(config, model, name, tasks, limit, concurrency, as_json)
         folder = out or Path("runs") / f"eval-{env.split('/')[-1].lower()}"
         _write(folder, report, plays)
-        if as_json:
-            typer.echo(report.model_dump_json())
-        else:
+        if not as_json:
             _table(report, folder)
+        rollouts, others = {model: _rollouts(plays)}, {}
+        for number, other in enumerate(dict.fromkeys(m for m in against or () if m != model), start=1):
+            others[other], played = _run(config, other, "", tasks, limit, concurrency, as_json)
+            _write(folder / f"against-{number}", others[other], played)
+            rollouts[other] = _rollouts(played)
+            if not as_json:
+                _table(others[other], folder / f"against-{number}")
+        likeness = write_likeness(folder, rollouts)
+        if as_json:
+            found = {**report.model_dump(mode="json"), **likeness}
+            found |= {"against": {m: r.model_dump(mode="json") for m, r in others.items()}} if others else {}
+            typer.echo(json.dumps(found))
+        else:
+            show_likeness(likeness)
         if report.rollouts and report.unscored == report.rollouts:
             errors = {r.error for play in plays for r in play.group.rollouts if r.error}
             typer.echo(f"error: no rollout could be scored: {sorted(errors)[0] if errors else 'unknown'}", err=True)
@@ -111,6 +129,10 @@ def _run(
             concurrency=concurrency,
             progress=progress,
         )
+
+
+def _rollouts(plays: Any) -> list[Any]:
+    return [rollout for play in plays for rollout in play.group.rollouts]
 
 
 def _first_model(url: str) -> str:

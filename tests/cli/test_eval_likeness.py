@@ -1,0 +1,58 @@
+"""`palaestra eval` with several samples and models: homogeneity and model identity beside pass@k."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from palaestra.cli._likeness import show_likeness, write_likeness
+from palaestra.cli.app import build_app
+from palaestra.schema import Message, Rollout
+
+
+def rollout(task, n, text, error=None):
+    messages = (Message(role="user", content=task), Message(role="assistant", content=text))
+    return Rollout(id=f"{task}-{n}", task_id=task, group_id=task, env_id="e", messages=messages, error=error)
+
+
+def test_same_words_are_alike_and_give_their_model_away(tmp_path, capsys):
+    same = [rollout(f"t{t}", n, f"the red house of story {t}") for t in range(8) for n in range(3)]
+    other = [rollout(f"t{t}", n, f"eleven {n} blue {n * 7} birds {t}") for t in range(8) for n in range(3)]
+    found = write_likeness(tmp_path, {"a": same, "b": other})
+    policies = found["homogeneity"]["policies"]
+    assert policies["a"]["mean"] == pytest.approx(1.0) and policies["b"]["mean"] < 0.9
+    assert policies["a|b"]["mean"] < 0.5
+    assert found["identity"]["none"]["accuracy"] == 1.0
+    for name in ("homogeneity", "identity"):
+        assert json.loads((tmp_path / f"{name}.json").read_text()) == found[name]
+    show_likeness(found)
+    shown = capsys.readouterr().out
+    assert "between models" in shown and "who wrote it" in shown
+
+
+def test_what_cannot_be_compared_is_left_out(tmp_path):
+    single = [rollout("t0", 0, "one"), rollout("t1", 0, "two")]
+    assert write_likeness(tmp_path, {"a": single}) == {}
+    broken = [rollout("t0", n, "", error="the environment failed") for n in range(3)]
+    assert write_likeness(tmp_path, {"a": broken}) == {}
+    assert not list(tmp_path.iterdir())
+    twice = write_likeness(tmp_path, {"a": [rollout("t0", n, "one") for n in range(2)]})
+    assert twice["homogeneity"]["policies"]["a"]["floor"] is None  # one task has no other to be compared with
+
+
+def test_the_verb_compares_two_models(tmp_path):
+    from palaestra.trainer.config import PolicyConfig
+    from palaestra.trainer.policy import load_policy
+
+    for seed in (0, 1):
+        load_policy(PolicyConfig(characters="0123456789", layers=1, hidden=16), seed=seed).save(tmp_path / f"m{seed}")
+    arguments = ["eval", "--env", "palaestra/Sort-v0", "--set", "digits=3", "--samples", "3", "--limit", "6", "--json"]
+    arguments += ["--model", str(tmp_path / "m0"), "--against", str(tmp_path / "m1"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(build_app(), [*arguments, "--max-new-tokens", "6"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert set(report["homogeneity"]["policies"]) >= {str(tmp_path / "m0"), str(tmp_path / "m1")}
+    assert report["identity"]["none"]["n"] > 0
+    (other,) = report["against"].values()
+    assert [t["task_id"] for t in other["tasks"]] == [t["task_id"] for t in report["tasks"]]
+    assert (tmp_path / "out" / "against-1" / "rollouts.jsonl").exists()
