@@ -19,6 +19,15 @@ from .. import __version__
 
 _NOT_VERBS = {"app"}
 
+# Optional library -> the extra that installs it.
+_EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "safetensors", "peft", "tensorboard", "matplotlib", "sklearn"), "train"),
+    **dict.fromkeys(("reasoning_gym", "datasets", "pyarrow"), "tasks"),
+    **dict.fromkeys(("mcp", "openenv", "websockets"), "interop"),
+    **{name: name for name in ("vllm", "docker")},
+    "sympy": "math",
+}
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -53,6 +62,9 @@ def build_app() -> typer.Typer:
 
 def describe(error: BaseException) -> str:
     """The error as one line that names the field, the value and the fix where the exception knows them."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRAS:
+        library = (error.name or "").split(".")[0]
+        return f"this needs {library}, which is not installed; pip install 'palaestra[{_EXTRAS[library]}]'"
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or error.title
