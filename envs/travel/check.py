@@ -45,6 +45,8 @@ def verdicts(trip: Trip, query: Query, *, seen: Collection[int] = (), told: Coll
     """
     made = []
     for rule in RULES:
+        if not rule.applies(query):
+            continue
         reason = rule.check(trip, query)
         made.append(Verdict(rule.name, reason is None, reason or "", rule.form, _untold(rule.name, query, told)))
     for constraint in query.constraints:

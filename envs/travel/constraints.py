@@ -122,7 +122,8 @@ class HomeBy(Kind):
             return "The plan has no leg."
         last = trip.legs[-1]
         if last.end > clock.at(query.days, minute):
-            return f"{label(last)} arrives on day {clock.day_of(last.end)} at {clock.show(last.end)}, after {clock.show(minute)}."
+            when = f"on day {clock.day_of(last.end)} at {clock.show(last.end)}"
+            return f"{label(last)} arrives {when}, after {clock.show(minute)}."
         return None
 
 

@@ -1,7 +1,7 @@
 """The tools: a travel desk that searches an episode's database, and keeps notes and bookings.
 
-Every statement is a constant and values travel as parameters; no tool reads the hidden itinerary, the constraints or the
-seed. Prices are in cents, times local ``HH:MM``, ratings from 0 to 50.
+Every statement is a constant and values travel as parameters; no tool reads the hidden itinerary, the constraints or
+the seed. Prices are in cents, times local ``HH:MM``, ratings from 0 to 50.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import Field
 from ..arithmetic import evaluate
 from ..arithmetic import parse as parse_expression
 from ..tools import Tool
-from ..turns import Ask, Result
+from ..turns import Result
 from . import clock, geo
 from .plan import MAX_ITEMS, Item, Kind, RoomType, Time, Way
 from .query import Query
@@ -104,7 +104,7 @@ class Desk:
         *,
         noise: int = 0,
         page: int = PAGE,
-        submit: Callable[[Sequence[Item] | None], Ask | Result],
+        submit: Callable[[Sequence[Item] | None], str | Result],
     ) -> None:
         self.store, self.query, self.traveller = store, query, traveller
         self.rng, self.noise, self.page = rng, noise, page

@@ -36,7 +36,7 @@ class TravelEnv(ToolEnv):
 
     _store: Store | None = None
 
-    def start(
+    def start(  # type: ignore[override]  # the knobs by name
         self,
         rng: np.random.Generator,
         style: str = "plan",

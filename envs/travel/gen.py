@@ -97,7 +97,7 @@ def tables(seed: int, size: Size) -> dict[str, tuple[Any, ...]]:
     cities = _cities(rng("city"), size)
     districts = _districts(rng("district"), cities)
     hotels = _hotels(rng("hotel"), districts, max(4, size.sights // 2))
-    made = {
+    made: dict[str, list[Any]] = {
         "city": cities,
         "district": districts,
         "poi": _pois(rng("poi"), districts, size.sights),

@@ -173,7 +173,7 @@ class Sampler:
             for type in self._shuffled(ROOMS):
                 count = -(-size // ROOM_CAPACITY[type])
                 if all(self.rooms[hotel.id, night, type].left >= count for night in range(day, day + nights)):
-                    by = self._pick(("bus", "taxi", "taxi"))
+                    by: Any = self._pick(("bus", "taxi", "taxi"))
                     draft.items.append(
                         Item(kind="stay", id=hotel.id, day=day, by=by, nights=nights, room=type, rooms=count)
                     )
@@ -212,7 +212,7 @@ class Sampler:
             return True
         return False
 
-    def _by(self, a: Any, b: Any) -> str:
+    def _by(self, a: Any, b: Any) -> Any:
         return "walk" if geo.metres(a, b) <= _WALKABLE else self._pick(("bus", "taxi"))
 
     def _pick(self, options: Iterable[Any]) -> Any:

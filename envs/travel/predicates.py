@@ -27,22 +27,42 @@ class Rule:
         text: the rule in words, as in the prompt; empty when it goes without saying.
         check: gives the first fault, or None.
         form: whether a plan that breaks it is no plan at all, so that it earns nothing even in the dense reward.
+        applies: whether a request needs it; a rule that nobody needs is not counted as kept.
     """
 
     name: str
     text: str
     check: Check
-    form: bool = False
+    form: bool
+    applies: Callable[[Query], bool]
 
 
 RULES: list[Rule] = []
 
 
-def rule(name: str, text: str = "", *, form: bool = False) -> Callable[[Check], Check]:
+def _always(query: Query) -> bool:
+    return True
+
+
+def _has_nights(query: Query) -> bool:
+    return query.days > 1
+
+
+def _has_children(query: Query) -> bool:
+    return query.party.children > 0
+
+
+def _has_wheelchair(query: Query) -> bool:
+    return query.party.wheelchair
+
+
+def rule(
+    name: str, text: str = "", *, form: bool = False, applies: Callable[[Query], bool] = _always
+) -> Callable[[Check], Check]:
     """Register a rule; the order here is the order of reports."""
 
     def add(check: Check) -> Check:
-        RULES.append(Rule(name, text, check, form))
+        RULES.append(Rule(name, text, check, form, applies))
         return check
 
     return add
@@ -80,10 +100,8 @@ def no_overlap(trip: Trip, query: Query) -> str | None:
         return "The plan has no timed item."
     for before, after in zip(trip.timeline, trip.timeline[1:], strict=False):
         if after.start < before.end:
-            return (
-                f"Day {after.item.day}: {label(after)} begins at {show(after.start)}, before {label(before)} is over at "
-                f"{show(before.end)}."
-            )
+            over = f"before {label(before)} is over at {show(before.end)}"
+            return f"Day {after.item.day}: {label(after)} begins at {show(after.start)}, {over}."
     return None
 
 
@@ -148,7 +166,7 @@ def reachable(trip: Trip, query: Query) -> str | None:
     if not any(move.way for move in trip.moves):
         return "The plan has no timed item."
     for move in trip.moves:
-        if move.way and move.arrive > move.due and move.leave <= move.part.start:
+        if move.way and move.arrive > move.due and not move.overlap:
             need, have = move.way.minutes, max(0, move.due - move.leave)
             if move.evening:
                 return f"Day {move.day}: {label(move.part)} is not reached by midnight (needs {need} min, have {have})."
@@ -226,21 +244,21 @@ def every_night(trip: Trip, query: Query) -> str | None:
     return f"{label(late[0])} is kept longer than the trip." if late else None
 
 
-@rule("beds", "The rooms of a stay have a bed for everyone.")
+@rule("beds", "The rooms of a stay have a bed for everyone.", applies=_has_nights)
 def beds(trip: Trip, query: Query) -> str | None:
-    if query.days > 1 and not trip.stays:
+    if not trip.stays:
         return "The plan has no stay."
     for day, part, room in trip.nights():
         if room is not None and room.cap * part.item.rooms < query.party.size:
             return (
                 f"The night of day {day}: {label(part)} has {room.cap * part.item.rooms} beds for {query.party.size}."
             )
-    return None if trip.items else "The plan is empty."
+    return None
 
 
-@rule("rooms_left", "Enough rooms of the type are left in every night.")
+@rule("rooms_left", "Enough rooms of the type are left in every night.", applies=_has_nights)
 def rooms_left(trip: Trip, query: Query) -> str | None:
-    if query.days > 1 and not trip.stays:
+    if not trip.stays:
         return "The plan has no stay."
     for day, part, room in trip.nights():
         left = room.left if room else 0
@@ -248,17 +266,17 @@ def rooms_left(trip: Trip, query: Query) -> str | None:
             return (
                 f"The night of day {day}: {label(part)} has {left} {part.item.room} rooms left, not {part.item.rooms}."
             )
-    return None if trip.items else "The plan is empty."
+    return None
 
 
-@rule("min_stay", "Hotels may ask for a minimum of nights.")
+@rule("min_stay", "Hotels may ask for a minimum of nights.", applies=_has_nights)
 def min_stay(trip: Trip, query: Query) -> str | None:
-    if query.days > 1 and not trip.stays:
+    if not trip.stays:
         return "The plan has no stay."
     for part in trip.stays:
         if part.item.nights < part.row.min_nights:
             return f"{label(part)} takes guests for at least {part.row.min_nights} nights."
-    return None if trip.items else "The plan is empty."
+    return None
 
 
 @rule("seats", "Every leg has a seat for everyone.")
@@ -287,10 +305,8 @@ def budget(trip: Trip, query: Query) -> str | None:
     return f"Total {money(cost)} over the budget {money(query.budget)}." if cost > query.budget else None
 
 
-@rule("children")
+@rule("children", applies=_has_children)
 def children(trip: Trip, query: Query) -> str | None:
-    if not query.party.children:
-        return None if trip.items else "The plan is empty."
     if not trip.visits:
         return "The plan has no visit."
     for part in (*trip.visits, *trip.stays):
@@ -299,10 +315,8 @@ def children(trip: Trip, query: Query) -> str | None:
     return None
 
 
-@rule("step_free")
+@rule("step_free", applies=_has_wheelchair)
 def step_free(trip: Trip, query: Query) -> str | None:
-    if not query.party.wheelchair:
-        return None if trip.items else "The plan is empty."
     if not trip.visits:
         return "The plan has no visit."
     for part in (*trip.visits, *trip.meals, *trip.stays):

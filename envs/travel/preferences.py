@@ -1,7 +1,7 @@
 """Soft wishes: text for the policy, hidden points for an oracle ranking, and a rubric for judges.
 
-Points go from 0 to 100 and are computed from the trip alone. Only plans with the same hard result are compared, so style
-never beats feasibility.
+Points go from 0 to 100 and are computed from the trip alone. Only plans with the same hard result are compared, so
+style never beats feasibility.
 """
 
 from __future__ import annotations
@@ -133,6 +133,10 @@ def ranking(checked: dict[str, tuple[Trip, Sequence[Verdict]]], query: Query) ->
     return [[places[value] for value in sorted(places, reverse=True)] for places in classes.values()]
 
 
+def _hard(found: Sequence[Verdict]) -> tuple[tuple[str, bool], ...]:
+    return tuple((verdict.name, verdict.ok) for verdict in found)
+
+
 def rubric(query: Query) -> dict[str, Any]:
     """A rubric as plain data, in the shape that judges take: one criterion a wish."""
     criteria = [
@@ -144,8 +148,8 @@ def rubric(query: Query) -> dict[str, Any]:
         "criteria": criteria,
         "scale": (0.0, 10.0),
         "instructions": "Both itineraries were checked by a program and have the same result: prices, times and "
-        "feasibility are not yours to judge. Judge only how well each meets the traveller's soft wishes, from the facts "
-        "listed with it; length, politeness and praise of itself count nothing.",
+        "feasibility are not yours to judge. Judge only how well each meets the traveller's soft wishes, from the "
+        "facts listed with it; length, politeness and praise of itself count nothing.",
     }
 
 

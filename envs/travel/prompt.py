@@ -12,10 +12,10 @@ _GENERAL = (
     "room and night; route: everyone). Times are local HH:MM, days count from 1. Refer to everything by id."
 )
 _ITEMS = (
-    "Items: legs (kind 'leg', day, by: how you get to the station), visits and meals (start, by: how you get there from "
-    "the place before), stays (day of arrival, nights, room, rooms, by: how you get back to the hotel in the evening). "
-    "The trip begins at the origin's station; on later days you leave the hotel at 07:00 or later, and you are back by "
-    "midnight."
+    "Items: legs (kind 'leg', day, by: how you get to the station), visits and meals (start, by: how you get there "
+    "from the place before), stays (day of arrival, nights, room, rooms, by: how you get back to the hotel in the "
+    "evening). The trip begins at the origin's station; on later days you leave the hotel at 07:00 or later, and you "
+    "are back by midnight."
 )
 _HAND_IN = {
     "plan": "When the itinerary is complete, call submit_plan once with all items.",

@@ -78,6 +78,6 @@ class Query:
         order = ", in any order" if len(self.cities) > 1 else ""
         length = f"{self.days} days" if self.days > 1 else "1 day"
         return (
-            f"Plan a trip of {length} from {self.origin.name} (city id {self.origin.id}) to {names}{order}, and back to "
-            f"{self.origin.name}, for {self.party.text()}. Day 1 is a {clock.weekday_name(self.first_weekday, 1)}."
+            f"Plan a trip of {length} from {self.origin.name} (city id {self.origin.id}) to {names}{order}, and back "
+            f"to {self.origin.name}, for {self.party.text()}. Day 1 is a {clock.weekday_name(self.first_weekday, 1)}."
         )

@@ -103,6 +103,6 @@ class Store:
 
 def _item(row: tuple[Any, ...]) -> Item:
     kind, ref, day, start, by, nights, room, qty = row
-    timed = {"start": f"{start // 60:02d}:{start % 60:02d}"} if start >= 0 else {}
-    stay = {"nights": nights, "room": room, "rooms": qty} if kind == "stay" else {}
+    timed: dict[str, Any] = {"start": f"{start // 60:02d}:{start % 60:02d}"} if start >= 0 else {}
+    stay: dict[str, Any] = {"nights": nights, "room": room, "rooms": qty} if kind == "stay" else {}
     return Item(kind=kind, id=ref, day=day, by=by, **timed, **stay)

@@ -6,7 +6,7 @@ Nothing is read from the plan but ids, days, starts and choices; prices, times a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import clock, geo
@@ -43,6 +43,7 @@ class Move:
         here: the city it starts in.
         there: the city of ``part``.
         evening: whether it leads to the hotel for the night.
+        overlap: ``part`` begins before the part ahead of it is over, so that no way could be short enough.
     """
 
     part: Part
@@ -53,6 +54,7 @@ class Move:
     here: int
     there: int
     evening: bool = False
+    overlap: bool = False
 
     @property
     def arrive(self) -> int:
@@ -177,7 +179,7 @@ def _moves(
 ) -> tuple[tuple[Move, ...], tuple[int, ...]]:
     """Walk through the trip: from the origin's station, in the morning from the hotel, in the evening back to it."""
     here: Any = query.origin
-    city, free = query.origin.id, 0
+    city, free, busy = query.origin.id, 0, 0
     moves: list[Move] = []
     ends_at = []
     by_day: dict[int, list[Part]] = {}
@@ -189,7 +191,9 @@ def _moves(
             target = store.row("city", leg.origin) if leg else part.row
             there = leg.origin if leg else part.row.city
             due = part.start - leg.board if leg else part.start
-            moves.append(_move(part, day, (here, city), (target, there), free, due, query))
+            move = _move(part, day, (here, city), (target, there), free, due, query)
+            moves.append(replace(move, overlap=part.start < busy))
+            busy = max(busy, part.end)
             here, city = (store.row("city", leg.target), leg.target) if leg else (part.row, part.row.city)
             free = max(free, part.end)
         ends_at.append(city)
