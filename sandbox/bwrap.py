@@ -1,8 +1,7 @@
-"""The bubblewrap backend: every run in a fresh set of namespaces made by ``bwrap``, without root.
+"""The bubblewrap backend: a warm fork server per slot in namespaces made by ``bwrap``, without root.
 
-One start of bubblewrap and of a fork server per run, several times the cost of a plain interpreter; see
-``benchmarks/sandbox.py``. Good for whole commands and other languages where the local backend's own namespaces are not
-to be used.
+Bubblewrap is started once per slot and serves many runs; inside, every run is confined at level C. Good where the local
+backend's own namespaces are not to be used.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from .types import SandboxError, SandboxUnavailable
 
 SCRATCH = "/box/s"
 GUEST = "/palaestra"
+SCOPES = 6  # the Landlock version that protects a fork server from its guests; below it every run gets a new server
 
 
 class BwrapSandbox(ForkServerSandbox):
@@ -31,6 +31,7 @@ class BwrapSandbox(ForkServerSandbox):
         require: properties that must be tested to hold; by default those of level C.
         disk_mb: size of the scratch file system.
         max_sessions: sessions that may be open at once.
+        recycle_after: runs after which the fork server and its namespaces are replaced; 1 gives every run fresh ones.
         retry_starved: give a run that hit its wall limit on an overloaded machine a second chance.
         self_test: ``cached``, ``always`` or ``never``.
 
@@ -42,12 +43,12 @@ class BwrapSandbox(ForkServerSandbox):
 
     def __init__(
         self, slots: int | None = None, *, require: Iterable[str] | None = None, disk_mb: int = 64,
-        max_sessions: int = 64, retry_starved: bool = True, self_test: str = "cached",
+        max_sessions: int = 64, recycle_after: int = 2000, retry_starved: bool = True, self_test: str = "cached",
     ) -> None:  # fmt: skip
         program = shutil.which("bwrap")
         if program is None:
             raise SandboxUnavailable([], "bubblewrap is not installed; apt-get install bubblewrap")
-        super().__init__(slots or os.cpu_count() or 1, max_sessions, recycle_after=1, retry_starved=retry_starved)
+        super().__init__(slots or os.cpu_count() or 1, max_sessions, recycle_after, retry_starved)
         self.program, self.disk_mb = program, disk_mb
         self.root = os.geteuid() == 0
         self.level, self.has_groups = "I", False
@@ -59,7 +60,9 @@ class BwrapSandbox(ForkServerSandbox):
             self.close_sync()
             raise SandboxUnavailable([], f"bubblewrap does not work here: {error}") from None
         self.facts = slot.hello
-        slot.healthy = False
+        if self.facts["landlock"] < SCOPES:
+            for pool in (self._runs, self._checkers, self._sessions):
+                pool.recycle_after = 1
         self._runs.release(slot)
         from .selftest import examine
 
@@ -103,7 +106,7 @@ class BwrapSandbox(ForkServerSandbox):
                 undo.append(reserved.release)
                 popen = {"user": reserved.uid, "group": reserved.uid, "extra_groups": []}
             config = server_config(
-                level="C", uid=INNER_UID, gid=INNER_UID, scratch=SCRATCH, own_pids=True, warm=False,
+                level="C", uid=INNER_UID, gid=INNER_UID, scratch=SCRATCH, own_pids=True,
                 trees=self.runtime.trees, profile=extra,
             )  # fmt: skip
             command = self._command([*self.runtime.trees, *extra.trees])

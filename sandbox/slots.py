@@ -114,7 +114,7 @@ class Slot:
 
 
 def server_config(
-    *, level: str, uid: int, gid: int, scratch: str, own_pids: bool, warm: bool = True, trees: Iterable[str] = (),
+    *, level: str, uid: int, gid: int, scratch: str, own_pids: bool, trees: Iterable[str] = (),
     profile: Profile | None = None, group: GroupDirectories | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The first frame a fork server receives.
@@ -125,7 +125,6 @@ def server_config(
         gid: group id of guests.
         scratch: directory for the runs' working directories (and, for level I, to build the file view on).
         own_pids: whether the server is alone in its PID namespace, so that everything else in it may be killed.
-        warm: whether to import the usual modules in advance.
         trees: directories the interpreter needs.
         profile: what is imported besides.
         group: the slot's control group.
@@ -138,7 +137,6 @@ def server_config(
         "gid": gid,
         "scratch": scratch,
         "own_pids": own_pids,
-        "warm": warm,
         "runtime": [*trees, *extra.trees],
         "site": list(extra.site),
         "preload": list(extra.preload),

@@ -43,10 +43,9 @@ class HostChannel:
         return self._ready.pop(0)
 
     def poll(self) -> list[Frame]:
-        """Frames that are here already or can be read without waiting."""
-        while not self.closed and select.select([self.read_fd], [], [], 0)[0]:
-            if not self._fill():
-                break
+        """Frames that are here already or complete with what can be read at once; call it again when there is more."""
+        if not self.closed and select.select([self.read_fd], [], [], 0)[0]:
+            self._fill()
         frames, self._ready = self._ready, []
         return frames
 

@@ -15,6 +15,14 @@ MAX_HEADER = 1 << 20
 MAX_BODY = 512 << 20
 
 
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
 class FrameError(ValueError):
     """The bytes received are not a frame. The stream cannot be trusted any more."""
 
@@ -35,19 +43,15 @@ def encode(header: dict[str, Any], parts: dict[str, bytes] | None = None) -> byt
     """
     if parts:
         header = {**header, "parts": [[name, len(data)] for name, data in parts.items()]}
-    head = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
+    head = _ENCODER.encode(header).encode("ascii")
     body = b"".join(parts.values()) if parts else b""
     return PREFIX.pack(len(head), len(body)) + head + body
 
 
 def parse_json(data: bytes) -> Any:
     """Strict JSON: no NaN, no duplicate surprises, and every failure (also too deep nesting) is a ``FrameError``."""
-
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is not JSON")
-
     try:
-        return json.loads(data, parse_constant=refuse)
+        return _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not JSON: {str(error)[:120]}") from None
 

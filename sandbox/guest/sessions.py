@@ -39,6 +39,7 @@ class Branch:
             os.set_blocking(fd, False)
         self.reader = FrameReader(MAX_GUEST_HEADER, MAX_GUEST_BODY)
         self.queue = bytearray()
+        self.waiting = False  # for room to send the rest of the queue
         self.pid = 0
         self.pidfd = -1
         self.cell: int | None = None
@@ -107,7 +108,7 @@ class SessionServer:
         self.branches: dict[int, Branch] = {}
         self.meter = Meter(zygote, self.limits)
         self.over: tuple[str, str] | None = None
-        self.last_used = time.monotonic()
+        self.last_used = self.last_measured = time.monotonic()
         self.poller = select.poll()
 
     def start(self) -> None:
@@ -156,7 +157,9 @@ class SessionServer:
             if self.tree.exit_fd in events and self.over is None:
                 self.over = ("ended", "")
             if busy:
-                self._measure()
+                if time.monotonic() - self.last_measured >= self.meter.period:
+                    self._measure()
+                    self.last_measured = time.monotonic()
             elif time.monotonic() - self.last_used > self.idle_s:
                 self.over = ("closed", f"idle for more than {self.idle_s:g} s")
 
@@ -215,8 +218,11 @@ class SessionServer:
             pass
         except OSError:
             branch.queue.clear()
-        with contextlib.suppress(OSError, ValueError):
-            self.poller.modify(branch.sock.fileno(), select.POLLIN | (select.POLLOUT if branch.queue else 0))
+        waiting = bool(branch.queue)
+        if waiting != branch.waiting:
+            branch.waiting = waiting
+            with contextlib.suppress(OSError, ValueError):
+                self.poller.modify(branch.sock.fileno(), select.POLLIN | (select.POLLOUT if waiting else 0))
 
     def _serve_branch(self, branch: Branch, events: dict[int, int]) -> None:
         for fd, capture in branch.captures.items():

@@ -72,7 +72,7 @@ class Zygote:
             trusted=self.level == "T",
         )
         sys.path[:] = [path for path in sys.path if path and not path.endswith("/sandbox")] + config["site"]
-        for name in (*(PRELUDE if config["warm"] else ()), *config["preload"]):
+        for name in (*PRELUDE, *config["preload"]):
             importlib.import_module(name)
         driver.prepare()
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
