@@ -64,8 +64,17 @@ class EnvConfig(Section):
 class RolloutConfig(Section):
     """How attempts are sampled."""
 
-    engine: Literal["native", "hf"] = "native"
-    """native decodes with the learner's own weights; hf is the fallback for other architectures."""
+    engine: Literal["native", "hf", "vllm", "vllm_http"] = "native"
+    """native decodes with the learner's own weights; hf is the fallback for other architectures; vllm copies them into
+    vLLM in this process, vllm_http into a running vLLM server."""
+    url: str = ""
+    """Address of the server, for vllm_http."""
+    transfer: str = ""
+    """Folder that the server sees too, for handing over weights; empty = a temporary one on this machine."""
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of vllm.LLM, for engine vllm."""
+    probe_tolerance: float = Field(default=0.0, ge=0)
+    """Largest log-prob difference between vLLM and learner after an update; 0 = 1e-4 in float32, 0.2 otherwise."""
     group_size: int = Field(default=8, ge=1)
     prompts_per_step: int = Field(default=16, ge=1)
     max_new_tokens: int = Field(default=64, ge=1)

@@ -70,10 +70,18 @@ class VLLMEngine:
         self._ids = (str(number) for number in itertools.count())
         self._sampling = threading.Lock()  # one call of sample or score at a time
         self._gate = _Gate()
+        self._unchecked: tuple[Any, int] | None = None
         with tempfile.TemporaryDirectory(prefix="palaestra-vllm-") as folder, _undisturbed():
             policy.save(Path(folder))
             self.llm = _start(folder, policy, self.max_len, engine_args or {})
-        self._check(None, version)
+        try:
+            self._check(None, version)
+        except EngineFailed:
+            self.close()
+            raise
+        except (RuntimeError, ValueError) as error:  # such as a head size its attention kernel does not know
+            self.close()
+            raise EngineFailed(f"vLLM cannot run this policy: {type(error).__name__}: {error}") from error
 
     # ---- sampling ----------------------------------------------------------------------------------------------
 
@@ -84,6 +92,8 @@ class VLLMEngine:
             self._gate.wait()
             rows = [self._add(p, j, params) for p in prompts for j in range(p.n)]
             self._drive({row.id: row for row in rows})
+            if self._unchecked is not None and not self._gate.closed:  # weights changed under these turns
+                self._check_alone(*self._unchecked)
         turns = iter(rows)
         return [[next(turns).turn() for _ in range(p.n)] for p in prompts]
 
@@ -138,35 +148,39 @@ class VLLMEngine:
         self, prompt_ids: Sequence[Sequence[int]], completion_ids: Sequence[Sequence[int]], topk: int | None = None
     ) -> list[Scored]:
         """Log-probabilities of given completions at temperature 1; see `Engine.score`."""
+        with self._sampling:
+            self._gate.wait()
+            return self._score(prompt_ids, completion_ids, topk)
+
+    def _score(
+        self, prompt_ids: Sequence[Sequence[int]], completion_ids: Sequence[Sequence[int]], topk: int | None = None
+    ) -> list[Scored]:
         from vllm import SamplingParams as Wanted
         from vllm.sampling_params import RequestOutputKind
 
-        names, scored = [], {}
-        with self._sampling:
-            self._gate.wait()
-            for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
-                length = len(prompt) + len(completion)
-                if length >= self.max_len:
-                    raise ValueError(f"{length} tokens cannot be scored in a context of {self.max_len}; one stays free")
-            for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
-                wanted = Wanted(
-                    max_tokens=1,
-                    temperature=0.0,
-                    prompt_logprobs=topk or 0,
-                    detokenize=False,
-                    output_kind=RequestOutputKind.FINAL_ONLY,
-                )
-                names.append(next(self._ids))
-                self._request(names[-1], [*prompt, *completion], wanted)
-            while self.llm.llm_engine.has_unfinished_requests():
-                for output in self.llm.llm_engine.step():
-                    scored[output.request_id] = output.prompt_logprobs
-        return [
-            scored_from(
-                [{t: e.logprob for t, e in at.items()} for at in scored[name][len(prompt) :]], completion, topk
-            )
-            for name, prompt, completion in zip(names, prompt_ids, completion_ids, strict=True)
-        ]
+        for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
+            length = len(prompt) + len(completion)
+            if length >= self.max_len:
+                raise ValueError(f"{length} tokens cannot be scored in a context of {self.max_len}; one stays free")
+        wanted = Wanted(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=topk or 0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        names, found = [], {}
+        for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
+            names.append(next(self._ids))
+            self._request(names[-1], [*prompt, *completion], wanted)
+        while self.llm.llm_engine.has_unfinished_requests():
+            for output in self.llm.llm_engine.step():
+                found[output.request_id] = output.prompt_logprobs
+        scored = []
+        for name, prompt, completion in zip(names, prompt_ids, completion_ids, strict=True):
+            positions = [{t: e.logprob for t, e in at.items()} for at in found[name][len(prompt) :]]
+            scored.append(scored_from(positions, completion, topk))
+        return scored
 
     # ---- weights -----------------------------------------------------------------------------------------------
 
@@ -185,18 +199,29 @@ class VLLMEngine:
             if isinstance(source, (str, Path)):
                 self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(source)})
             else:
-                tensors = tensors_of(source, self.policy.model)
-                self.llm.apply_model(lambda model: len(model.load_weights(iter(tensors.items()))))
+                self._load(tensors_of(source, self.policy.model))
             if not self.llm.reset_prefix_cache(reset_running_requests=True):
                 raise EngineFailed("vLLM did not drop its prefix cache, so keys of old weights might be used")
             self.version = version
         copied = time.perf_counter()
-        gap = None if self._gate.closed else self._check(source, version)
+        self._unchecked = (source, version)
+        gap = None if self._gate.closed else self._check(source, version)  # a paused engine is checked after the pause
         done = time.perf_counter()
         return UpdateReceipt(version, gap, (done - start) * 1e3, {"copy_ms": (copied - start) * 1e3})
 
+    def _load(self, tensors: dict[str, Any]) -> None:
+        try:
+            self.llm.apply_model(lambda model: len(model.load_weights(iter(tensors.items()))))
+        except (AttributeError, KeyError, ValueError, RuntimeError, AssertionError) as error:
+            raise EngineFailed(f"vLLM does not take these weights: {type(error).__name__}: {error}") from error
+
     def _check(self, source: Any, version: int) -> float:
-        return self.probe.verify(self.score, source, version)
+        with self._sampling:
+            return self._check_alone(source, version)
+
+    def _check_alone(self, source: Any, version: int) -> float:
+        self._unchecked = None
+        return self.probe.verify(self._score, source, version)
 
     def pause(self, mode: Literal["keep", "wait", "abort"] = "wait") -> None:
         """Stop sampling: keep unfinished turns for later, wait for them, or end them as they are."""
