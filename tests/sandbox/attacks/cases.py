@@ -128,7 +128,7 @@ async def session_attacks(sandbox: Any) -> list[str]:
         want("failing repr", cell.error_type, "ValueError")
         await session.exec("import builtins; builtins.exec = builtins.compile = builtins.eval = builtins.repr = None")
         want("monkeypatched", (await session.exec("3 + 4")).value_repr, "7")
-        for number in range(500):
+        for number in range(10_000 if sandbox.isolation.level == "C" else 1_000):
             cell = await session.exec(str(number))
             if cell.value_repr != str(number):
                 problems.append(f"cell {number}: {cell}")

@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from cases import CASES, EXPECTED, PRELUDE, Case
 
 import palaestra.sandbox
-from palaestra.sandbox import Job, LocalSandbox, RunResult, SandboxUnavailable, owners
+from palaestra.sandbox import AssertTest, CallTest, Job, LocalSandbox, RunResult, SandboxUnavailable, groups, owners
 from palaestra.sandbox.selftest import DAEMON_NAME, Canaries, processes_named
 
 ENV_SECRET = "canary-env-0c5a"
@@ -64,6 +64,43 @@ def parents() -> dict[int, int]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    """The processes a process has started."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def entries(path: str) -> int:
+    """How many entries a directory has; 0 where it cannot be read."""
+    try:
+        return len(os.listdir(path))
+    except OSError:
+        return 0
+
+
+def lines(path: str) -> int:
+    """How many lines a file has; 0 where it cannot be read."""
+    try:
+        with open(path) as file:
+            return sum(1 for _ in file)
+    except OSError:
+        return 0
+
+
+async def warm_up(sandbox: Any) -> None:
+    """Start every fork server the attacks will use, so that what is held at rest is known."""
+    code = "import time; time.sleep(.3)\ndef f(): return time.sleep(.3)"
+    tests = [CallTest("call", "f"), AssertTest("assert", "f()")]
+    await sandbox.run_batch([Job(code=code)] * 4)
+    await sandbox.run_batch([Job(code=code, tests=tests)] * 4)
+    sessions = [await sandbox.session() for _ in range(8)]
+    for session in sessions:
+        await session.close()
+
+
 class Host:
     """The host's side: canaries, and what must not change."""
 
@@ -73,8 +110,7 @@ class Host:
         self.canaries = Canaries()
         self.secrets = [ENV_SECRET, self.canaries.secret, EXPECTED]
         self.at_rest = self.processes()
-        self.fds = len(os.listdir("/proc/self/fd"))
-        self.groups = self.count_groups()
+        self.holdings = self.hold()
         self.mounts = self.mount_table()
         self.rss = self.resident()
 
@@ -109,9 +145,18 @@ class Host:
         with open("/proc/self/mountinfo") as file:
             return [line for line in file if "docker" not in line and " nsfs " not in line]
 
-    @staticmethod
-    def count_groups() -> int:
-        return len(glob.glob(f"/sys/fs/cgroup/**/{owners.tag()}-*", recursive=True))
+    def hold(self) -> dict[str, int]:
+        """What the sandbox holds now: here, and in the fork server that holds most."""
+        parents_of_groups = groups.parents()
+        places = set(parents_of_groups[0].values()) if parents_of_groups else set()
+        servers = [pid for slot in self.slots() for pid in (slot.process.pid, *children(slot.process.pid))]
+        return {
+            "file descriptors": len(os.listdir("/proc/self/fd")),
+            "control groups": sum(name.startswith(owners.tag()) for path in places for name in os.listdir(path)),
+            "directories": sum(name.startswith(owners.tag()) for name in os.listdir(tempfile.gettempdir())),
+            "file descriptors of a server": max((entries(f"/proc/{pid}/fd") for pid in servers), default=0),
+            "mounts of a server": max((lines(f"/proc/{pid}/mounts") for pid in servers), default=0),
+        }
 
     @staticmethod
     def resident() -> int:
@@ -138,6 +183,9 @@ class Host:
         problems += [f"H3/H5: canary harmed: {name}" for name in sorted(self.canaries.harm())]
         if self.mount_table() != self.mounts:
             problems.append("H6: mounts changed")
+        for what, count in self.hold().items():
+            if count > self.holdings[what]:
+                problems.append(f"H6: {what}: {count}, at rest {self.holdings[what]}")
         if self.resident() > self.rss + 300:
             problems.append(f"H6: host memory grew from {self.rss} to {self.resident()} MiB")
         for slot in self.slots():
@@ -214,6 +262,7 @@ async def attack(host: Host, case: Case, copies: int) -> dict[str, Any]:
 
 async def main(backend: str, host_pid_namespace: str) -> None:
     refuse("", host_pid_namespace)
+    held = entries("/proc/self/fd")
     try:
         sandbox = open_backend(backend)
     except SandboxUnavailable as error:
@@ -221,7 +270,7 @@ async def main(backend: str, host_pid_namespace: str) -> None:
         return
     refuse(sandbox.isolation.level, host_pid_namespace)
     try:
-        await sandbox.run_batch([Job(code="import time; time.sleep(.2)")] * 4)
+        await warm_up(sandbox)
         host = Host(sandbox)
         for copies in (1, 4):
             for case in CASES:
@@ -231,9 +280,10 @@ async def main(backend: str, host_pid_namespace: str) -> None:
         host.canaries.close()
     finally:
         await sandbox.close()
-    left = list(glob.glob(f"{tempfile.gettempdir()}/{owners.tag()}-*")) + glob.glob(
-        f"/sys/fs/cgroup/*/**/{owners.tag()}-*", recursive=True
-    )
+    left = [path for path in glob.glob(f"{tempfile.gettempdir()}/*") if owners.tag() in path]
+    left += glob.glob(f"/sys/fs/cgroup/*/**/{owners.tag()}-*", recursive=True)
+    if entries("/proc/self/fd") > held:
+        left += [f"file descriptors: {[os.readlink(path) for path in glob.glob('/proc/self/fd/*')]}, before {held}"]
     strangers = [pid for pid, parent in parents().items() if parent == os.getpid()]
     print(json.dumps({"id": "close", "copies": 0, "problems": [f"left after close: {x}" for x in (*left, *strangers)]}))
 
