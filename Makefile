@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --pro
 READY  := $(VENV)/.ready
 TESTED := $(VENV)/.ready-for-tests
 
-.PHONY: demo test lint types unit bench docs setup clean
+.PHONY: demo test lint types unit bench docs interop setup clean
 
 setup: $(READY)
 
@@ -46,6 +46,21 @@ bench: $(TESTED)
 docs: $(TESTED)
 	@$(PIP) -e '.[docs]'
 	$(BIN)/mkdocs build --strict
+
+# The real code of peers that are too heavy for `make test`, or clash with it. Their tests are skipped otherwise.
+PEER := build/interop
+interop: $(TESTED)
+	@mkdir -p $(PEER)
+	$(BIN)/python -m pip download --quiet --no-deps -d $(PEER) openrlhf==0.11.2 openenv==0.10.0
+	test -x $(PEER)/verifiers/bin/vf-eval || ($(PYTHON) -m venv $(PEER)/verifiers && \
+		$(PEER)/verifiers/bin/pip install --quiet verifiers==0.4.0 . )
+	test -d $(PEER)/verl || $(PYTHON) -m venv $(PEER)/verl
+	$(PEER)/verl/bin/pip install --quiet --no-deps verl==0.9.1 tensordict==0.10.0 ray==2.60.0 omegaconf==2.4.0 \
+		hydra-core==1.3.8 antlr4-python3-runtime==4.9.3 codetiming==1.4.0 torchdata==0.11.0 pyvers==0.2.3 msgpack==1.2.4
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
+		> $$($(PEER)/verl/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth
+	$(BIN)/python -m pytest tests/interop tests/judges/test_dialects.py tests/envs/test_mcp.py -rs
+	$(PEER)/verl/bin/python -m pytest tests/interop/test_verl.py -rs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,6 +1,6 @@
 """The other side's real code: installed packages, or wheels in build/interop that `make interop` downloads.
 
-A wheel is for a peer whose dependencies are too heavy or clash with ours: one file of it is loaded, nothing is installed.
+A wheel is for a peer whose dependencies are too heavy or clash with ours: a file of it is loaded, nothing is installed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,19 @@ def unpacked(tmp_path_factory):
         return folder
 
     return unpack
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """A function: program of a peer that has an environment of its own -> its path, or a skip."""
+
+    def find(peer: str, program: str) -> str:
+        path = WHEELS / peer / "bin" / program
+        if not path.exists():
+            pytest.skip(f"{peer} is not installed in build/interop/{peer}; `make interop` does that")
+        return str(path)
+
+    return find
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from palaestra.schema import Rollout, Turn
 from palaestra.envs.adapters.openenv import training_entries
+from palaestra.schema import Rollout, Turn
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """verl's own reward manager calls our ``compute_score``."""
 
+# ruff: noqa: E402 - imports after the skip
+
 import asyncio
 
 import pytest
