@@ -12,6 +12,7 @@ from typing import Any
 
 from . import clock, geo
 from .check import verdicts
+from .constraints import KINDS_OF_CONSTRAINT
 from .gen import World
 from .plan import Item
 from .query import Query
@@ -19,7 +20,7 @@ from .rows import City
 from .store import Store
 from .trip import MEAL_MINUTES, look_up
 
-MAX_CHECKS = 3000
+MAX_CHECKS = 400
 
 
 def cheapest(world: World, query: Query, store: Store) -> int | None:
@@ -34,7 +35,7 @@ def cheapest(world: World, query: Query, store: Store) -> int | None:
     city, size = query.cities[0], query.party.size
     best: int | None = None
     checks = 0
-    for price, out, poi, meal, back in _combinations(world, query, city):
+    for price, out, poi, meal, back in _combinations(world, query, city, store):
         if best is not None and price * size >= best:
             break
         for items, cost in _schedules(out, poi, meal, back, city, size):
@@ -49,17 +50,41 @@ def cheapest(world: World, query: Query, store: Store) -> int | None:
     return best
 
 
-def _combinations(world: World, query: Query, city: City) -> Iterator[tuple[int, Any, Any, Any, Any]]:
-    """Legs, sight and restaurant, from the cheapest up."""
+def _combinations(world: World, query: Query, city: City, store: Store) -> Iterator[tuple[int, Any, Any, Any, Any]]:
+    """Legs, sight and restaurant, from the cheapest up; only such as no constraint rules out by themselves."""
     weekday = clock.weekday(query.first_weekday, 1)
-    legs = [leg for leg in world.rows["leg"] if leg.day == 1 and leg.seats >= query.party.size]
+    party = query.party
+
+    def fits(topics: tuple[str, ...], *items: Item) -> bool:
+        trip = look_up(items, query, store)
+        wanted = [(KINDS_OF_CONSTRAINT[c.kind], c.args) for c in query.constraints if c.kind != "early_meals"]
+        return all(kind.check(trip, query, *args) is None for kind, args in wanted if kind.topic in topics)
+
+    def welcome(row: Any) -> bool:
+        return (
+            row.city == city.id
+            and row.closed_weekday != weekday
+            and (row.step_free or not party.wheelchair)
+            and (getattr(row, "kids_ok", 1) or not party.children)
+        )
+
+    def at_noon(kind: Any, row: Any) -> Item:
+        return Item(kind=kind, id=row.id, day=1, start="12:00")
+
+    legs = [leg for leg in world.rows["leg"] if leg.day == 1 and leg.seats >= party.size]
     outs = [leg for leg in legs if (leg.origin, leg.target) == (query.origin.id, city.id)]
     backs = [leg for leg in legs if (leg.origin, leg.target) == (city.id, query.origin.id)]
-    pois = [row for row in world.rows["poi"] if row.city == city.id and row.closed_weekday != weekday]
-    meals = [row for row in world.rows["restaurant"] if row.city == city.id and row.closed_weekday != weekday]
+    ways = [
+        (out, back)
+        for out, back in product(outs, backs)
+        if back.dep - out.arr >= MEAL_MINUTES
+        and fits(("transport", "return"), *(Item(kind="leg", id=leg.id, day=1) for leg in (out, back)))
+    ]
+    pois = [r for r in world.rows["poi"] if welcome(r) and fits(("sights", "weather"), at_noon("visit", r))]
+    meals = [r for r in world.rows["restaurant"] if welcome(r) and fits(("food",), at_noon("meal", r))]
     found = [
         (out.price + poi.price + meal.meal_price + back.price, n, out, poi, meal, back)
-        for n, (out, poi, meal, back) in enumerate(product(outs, pois, meals, backs))
+        for n, ((out, back), poi, meal) in enumerate(product(ways, pois, meals))
         if out.arr + poi.minutes + MEAL_MINUTES <= back.dep - back.board
     ]
     for price, _, out, poi, meal, back in sorted(found, key=lambda row: row[:2]):
