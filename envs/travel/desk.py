@@ -17,8 +17,9 @@ from ..arithmetic import evaluate
 from ..arithmetic import parse as parse_expression
 from ..tools import Tool
 from ..turns import Result
-from . import clock, geo
+from . import clock, geo, statements
 from .plan import MAX_ITEMS, Item, Kind, RoomType, Time, Way
+from .prices import Refused, price
 from .query import Query
 from .store import Store
 from .user import Traveller
@@ -48,34 +49,6 @@ _READ = (
     "calc",
     "notes",
 )
-
-_CITIES = "SELECT * FROM city ORDER BY name, id LIMIT :limit OFFSET :offset"
-_POIS = """SELECT * FROM poi WHERE city = :city AND (:kind IS NULL OR kind = :kind) AND price <= :max_price
-AND (:minute IS NULL OR (open <= :minute AND close > :minute)) AND (:weekday IS NULL OR closed_weekday <> :weekday)
-ORDER BY abs(x - :x) + abs(y - :y), name, id LIMIT :limit OFFSET :offset"""
-_RESTAURANTS = """SELECT * FROM restaurant WHERE city = :city AND (:kind IS NULL OR cuisine = :kind)
-AND meal_price <= :max_price AND (:minute IS NULL OR (open <= :minute AND close > :minute))
-AND (:weekday IS NULL OR closed_weekday <> :weekday)
-ORDER BY abs(x - :x) + abs(y - :y), name, id LIMIT :limit OFFSET :offset"""
-_AROUND = {
-    "poi": """SELECT * FROM poi WHERE city = :city AND id <> :id AND abs(x - :x) + abs(y - :y) <= :radius
-ORDER BY abs(x - :x) + abs(y - :y), id LIMIT :limit OFFSET :offset""",
-    "restaurant": """SELECT * FROM restaurant WHERE city = :city AND id <> :id AND abs(x - :x) + abs(y - :y) <= :radius
-ORDER BY abs(x - :x) + abs(y - :y), id LIMIT :limit OFFSET :offset""",
-    "hotel": """SELECT * FROM hotel WHERE city = :city AND id <> :id AND abs(x - :x) + abs(y - :y) <= :radius
-ORDER BY abs(x - :x) + abs(y - :y), id LIMIT :limit OFFSET :offset""",
-}
-_HOTELS = """SELECT * FROM hotel WHERE city = :city AND stars >= :stars AND min_nights <= :nights
-AND (SELECT MAX(enough) FROM (SELECT COUNT(*) = :nights AS enough FROM room WHERE room.hotel = hotel.id
-     AND room.day >= :day AND room.day < :day + :nights AND room.left * room.cap >= :guests GROUP BY room.type)) = 1
-ORDER BY stars, name, id LIMIT :limit OFFSET :offset"""
-_ROOMS = """SELECT * FROM room WHERE hotel = ? AND day >= ? AND day < ? ORDER BY day, type, hotel"""
-_LEGS = """SELECT * FROM leg WHERE origin = :origin AND target = :target AND day = :day AND runs = 1
-AND (:mode IS NULL OR mode = :mode) ORDER BY dep, id LIMIT :limit OFFSET :offset"""
-
-
-class Refused(Exception):
-    """The desk cannot do that; the text says why. The policy sees it and goes on."""
 
 
 class TimedOut(Exception):
@@ -116,7 +89,7 @@ class Desk:
 
     def search_cities(self, limit: Limit = PAGE, offset: Offset = 0) -> dict[str, Any]:
         """List the cities."""
-        return self._page("city", _CITIES, {}, limit, offset)
+        return self._page("city", statements.CITIES, {}, limit, offset)
 
     def search_pois(
         self,
@@ -142,7 +115,7 @@ class Desk:
             offset: rows to skip
         """
         values = self._filters(city, kind, day, open_at, max_price, near)
-        return self._page("poi", _POIS, values, limit, offset)
+        return self._page("poi", statements.POIS, values, limit, offset)
 
     def search_restaurants(
         self,
@@ -162,7 +135,7 @@ class Desk:
             max_price: highest meal price in cents a person
         """
         values = self._filters(city, cuisine, day, open_at, max_price, near)
-        return self._page("restaurant", _RESTAURANTS, values, limit, offset)
+        return self._page("restaurant", statements.RESTAURANTS, values, limit, offset)
 
     def search_hotels(
         self,
@@ -185,9 +158,9 @@ class Desk:
         """
         self._city(city)
         values = {"city": city, "stars": min_stars, "day": day_in, "nights": nights, "guests": guests}
-        answer = self._page("hotel", _HOTELS, values, limit, offset)
+        answer = self._page("hotel", statements.HOTELS, values, limit, offset)
         for row in answer["rows"]:
-            rooms = self.store.select("room", _ROOMS, (row["id"], day_in, day_in + nights))
+            rooms = self.store.select("room", statements.ROOMS, (row["id"], day_in, day_in + nights))
             row["rooms"] = [
                 {"night": r.day, "room": r.type, "beds": r.cap, "price": r.price, "left": r.left} for r in rooms
             ]
@@ -213,7 +186,7 @@ class Desk:
         self._city(origin)
         self._city(target)
         values = {"origin": origin, "target": target, "day": day, "mode": mode}
-        return self._page("leg", _LEGS, values, limit, offset)
+        return self._page("leg", statements.LEGS, values, limit, offset)
 
     def around(
         self,
@@ -232,7 +205,7 @@ class Desk:
         """
         place = self._place(id)
         values = {"city": getattr(place, "city", place.id), "id": id, "x": place.x, "y": place.y, "radius": radius_m}
-        return self._page(kind, _AROUND[kind], values, limit, offset, place)
+        return self._page(kind, statements.AROUND[kind], values, limit, offset, place)
 
     def get(self, kind: Table, id: Id) -> dict[str, Any]:
         """One row by its id, all columns.
@@ -341,7 +314,7 @@ class Desk:
             raise Refused(f"there are {MAX_BOOKINGS} bookings already; cancel some")
         if any(other.key == item.key for _, other, _ in booked):
             raise Refused("that is booked already")
-        paid = self._price(item)
+        paid = price(item, self.query.party.size, self.store)
         return {"booking": self.store.book(item, paid), "paid": paid}
 
     def cancel(self, booking: Id) -> dict[str, Any]:
@@ -393,36 +366,6 @@ class Desk:
         """
         if self.noise and int(self.rng.integers(100)) < self.noise:
             raise TimedOut("the service did not answer in time; try again")
-
-    def _price(self, item: Item) -> int:
-        """What a booking costs now.
-
-        Raises:
-            Refused: it is not to be had.
-        """
-        size = self.query.party.size
-        table = {"leg": "leg", "stay": "hotel", "visit": "poi", "meal": "restaurant"}[item.kind]
-        row = self.store.row(table, item.id)
-        if row is None:
-            raise Refused(f"there is no {item.kind} with id {item.id}")
-        if item.kind == "leg":
-            if not row.runs:
-                raise Refused(f"leg {item.id} is cancelled")
-            if row.day != item.day:
-                raise Refused(f"leg {item.id} departs on day {row.day}")
-            if row.seats < size:
-                raise Refused(f"leg {item.id} has {row.seats} seats left")
-            return row.price * size
-        if item.kind == "stay":
-            if item.nights < row.min_nights:
-                raise Refused(f"hotel {item.id} takes guests for at least {row.min_nights} nights")
-            rooms = [self.store.room(item.id, day, item.room) for day in range(item.day, item.day + item.nights)]
-            if any(room is None or room.left < item.rooms for room in rooms):
-                raise Refused(f"hotel {item.id} has not {item.rooms} {item.room} rooms left in every night")
-            return sum(room.price * item.rooms for room in rooms if room)
-        if item.minute is None:
-            raise Refused("a visit or meal needs start as HH:MM")
-        return (row.price if item.kind == "visit" else row.meal_price) * size
 
     def _filters(
         self, city: int, kind: str | None, day: int | None, open_at: str | None, max_price: int | None, near: int | None
