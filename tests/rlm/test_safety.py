@@ -114,7 +114,8 @@ def test_nothing_listens_on_a_port(play):
 
     before = _listening()
     assert play(["submit(llm('q'))"], leaf=leaf).answer == "x"
-    assert seen == [before]
+    assert len(seen) == 1
+    assert seen[0] <= before  # what listened before may have closed meanwhile
 
 
 SOCKET = (
