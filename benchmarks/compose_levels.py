@@ -6,7 +6,7 @@
 `lab/ComposeLevels-v0` draws tasks of `palaestra/Compose-v0` of several levels and writes them briefly:
 `nopo(goge(abca))` instead of the question in words, answered by the text itself. Functions are known by name
 only, as in the study (arXiv 2509.25123). The policy learns single functions supervised; then, from there, levels 1 and
-2 by reinforcement (`grpo`) or by training on its own right answers (`iterative_sft`), or level 1 alone by reinforcement.
+2 by reinforcement (`grpo`) or training on its own right answers (`iterative_sft`), or level 1 alone by reinforcement.
 Each is measured on held-out tasks of levels 1 to 6, with compositions of the training side and of the held-out side.
 """
 
