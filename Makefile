@@ -60,7 +60,7 @@ interop: $(TESTED)
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
 		> $$($(PEER)/verl/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth
 	$(BIN)/python -m pytest tests/interop tests/judges/test_dialects.py tests/envs/test_mcp.py -rs
-	$(PEER)/verl/bin/python -m pytest tests/interop/test_verl.py -rs
+	$(PEER)/verl/bin/python -m pytest tests/interop/test_verl.py tests/trainer/objectives/test_verl.py -rs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
