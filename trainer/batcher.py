@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,12 @@ class Batcher:
         self.sampling_seconds = 0.0
         self._waiting: list[_Request] = []
         self._busy = False
+        self._thread = ThreadPoolExecutor(1, "palaestra-sampler") if eager else None
+
+    def close(self) -> None:
+        """Wait for the running engine call and end the sampler's thread."""
+        if self._thread is not None:
+            self._thread.shutdown()
 
     def enter(self, count: int = 1) -> None:
         """Announce rollouts that will ask; call it before any of them starts."""
@@ -83,8 +90,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         start = loop.time()
         try:
-            if self.eager:
-                results = await asyncio.to_thread(self.engine.sample, prompts, self.params)
+            if self._thread is not None:
+                results = await loop.run_in_executor(self._thread, self.engine.sample, prompts, self.params)
             else:  # every rollout waits for this call, so a thread would buy nothing
                 results = self.engine.sample(prompts, self.params)
         except BaseException as error:

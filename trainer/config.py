@@ -85,6 +85,9 @@ class RolloutConfig(Section):
     """Cap on prompt plus completion of one turn; a rollout that would pass it is cut off."""
     step_timeout: float = Field(default=60.0, gt=0)
     """Seconds an environment may take for one step before its rollout is given up, unscored."""
+    max_staleness: int = Field(default=0, ge=0)
+    """Most optimiser versions that a group may be old when it is trained on. 0 = sample, then train, bit-reproducibly;
+    n > 0 = sample beside training, with truncated importance sampling unless objective.correction says otherwise."""
     on_template_rewrite: Literal["branch", "append"] = "branch"
     """What to do when the chat template rewrites history: start a new training sample, or keep appending."""
 

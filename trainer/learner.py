@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,6 +163,8 @@ class Learner:
                     norms.append(norm_value)
                     self.teachers.after_step(step)
         self.teachers.after_batch(step, moved=bool(norms))
+        if rows and not metrics.sums.get("_first_tokens"):
+            self._look(rows, metrics)
         sums, passes = metrics.sums, max(config.epochs, 1)
         tokens = max(sum(row.tokens for row in rows), 1)
         out = {
@@ -183,6 +185,13 @@ class Learner:
             out["rollout_kl"] = sums["_rollout_kl"] / first_pass
             out["rollout_max_gap"] = sums["_rollout_max_gap"]
         return out
+
+    @torch.no_grad()
+    def _look(self, rows: list[Row], metrics: StepMetrics) -> None:
+        """Compare engine and learner on one micro-batch of a step in which nothing was trained."""
+        collated = collate([rows[i] for i in self.batches(rows)[0]], self.device)
+        old_BT = collated.scatter(self._head(self.forward, collated).logp_N)
+        self._mismatch(old_BT, collated.roll_BT, collated.mask_BT, metrics)
 
     def _minibatches(self, rows: list[Row], shuffle: np.random.Generator) -> list[list[Row]]:
         """Whole groups, dealt into `minibatches` parts."""
@@ -235,25 +244,46 @@ class Learner:
         if not live and not more:
             return 0.0
         largest = 0.0
-        for batch in self.batches(live):
+        total, metrics = metrics, StepMetrics()
+        for batch, counts in self._work(self.batches(live) if live else []):
             collated = collate([live[i] for i in batch], self.device)
-            token_batch = self._token_batch(collated, norm, metrics, first=first)
+            seen = metrics if counts else StepMetrics()
+            token_batch = self._token_batch(collated, norm, seen, first=first)
             loss, values = self.objective.loss(token_batch)
-            metrics.add(values)
+            seen.add(values)
             for term in self.objective.regularisers:
                 extra, values = term(token_batch)
                 loss = loss + extra
-                metrics.add(values)
-            loss.backward()
+                seen.add(values)
+            self._backward(loss if counts else loss * 0)
+            if not counts:
+                continue
             with torch.no_grad():
                 gap = ((token_batch.logp_BT - token_batch.logp_old_BT).abs() * token_batch.mask_BT).max()
                 largest = max(largest, float(gap)) if torch.isfinite(gap) else math.inf
             metrics.add({"_loss": loss.detach()})
-        return self.apply(largest, metrics)
+        largest = self._combine(metrics, largest)
+        gap_before = total.sums["_rollout_max_gap"]
+        total.add(metrics.sums)
+        total.sums["_rollout_max_gap"] = max(gap_before, metrics.sums["_rollout_max_gap"])
+        return self.apply(largest, total)
+
+    def _work(self, batches: list[list[int]]) -> Iterator[tuple[list[int], bool]]:
+        """The micro-batches to run here, and whether each counts; several processes divide them."""
+        for batch in batches:
+            yield batch, True
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def _combine(self, metrics: StepMetrics, largest: float) -> float:
+        """Join sums over processes in place; the largest log-ratio of all."""
+        return largest
 
     def apply(self, largest: float, metrics: StepMetrics) -> float | None:
         """Clip the gathered gradient and step; its norm, or None when the step was unsound and skipped."""
-        grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
+        norm: Any = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        grad_norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
         metrics.sums["_max_log_ratio"] = max(metrics.sums["_max_log_ratio"], largest)
         sound = math.isfinite(grad_norm) and largest <= math.log(self.config.max_ratio)
         if sound:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import resource
 import time
 from collections.abc import Callable, Iterable
@@ -34,12 +35,14 @@ from .lora import is_adapted
 from .objectives import registry
 from .objectives.probes import answer_probs
 from .objectives.types import RolloutBatch
+from .oom import advice, is_out_of_memory
 from .policy import Policy, load_policy
 from .rehearsal import Rehearsal
 from .rollout import Play, RolloutWorker
 from .rows import Row
 from .runfolder import RunFolder
 from .samples import Sample
+from .staleness import staleness
 from .tasks import TaskRef, TaskSource
 from .warmup import warm_up
 
@@ -97,7 +100,7 @@ class Trainer:
         self.chat = ChatFormat(
             self.policy.tokenizer, self.policy.end_ids, on_rewrite=self.config.rollout.on_template_rewrite
         )
-        self.engine = make_engine(self.config.rollout.engine, self.policy)
+        self.engine = self._engine_for(self.policy)
         self.worker = RolloutWorker(
             self.source, self.chat, self.config.rollout, self.config.seed, prompt=self.objective.prompt
         )
@@ -119,6 +122,9 @@ class Trainer:
             self.folder.start(self.step)
             self._emit("start", message=f"resumed {self.folder.path} at step {self.step}")
 
+    def _engine_for(self, policy: Policy) -> Any:
+        return make_engine(self.config.rollout.engine, policy)
+
     def _evaluator(self, config: Any) -> Evaluator:
         return Evaluator(
             self.source,
@@ -130,8 +136,17 @@ class Trainer:
             prompt=self.objective.prompt,
         )
 
+    def _new_learner(self) -> Learner:
+        return Learner(self.policy, self.objective, self.config.train, self.config.rollout.temperature)
+
+    def _optimiser_state(self) -> dict[str, Any]:
+        return self.learner.optimizer.state_dict()
+
+    def _load_optimiser_state(self, state: dict[str, Any]) -> None:
+        self.learner.optimizer.load_state_dict(state)
+
     def _make_learner(self) -> None:
-        self.learner = Learner(self.policy, self.objective, self.config.train, self.config.rollout.temperature)
+        self.learner = self._new_learner()
         self.learner.length_cap = self.config.rollout.max_new_tokens
 
         initial = self.learner.teachers.initial
@@ -185,13 +200,13 @@ class Trainer:
     def save(self) -> Path:
         """Write a checkpoint of the current step."""
         tensors: dict[str, Any] = {
-            "optimizer": self.learner.optimizer.state_dict(),
+            "optimizer": self._optimiser_state(),
             "teachers": self.learner.teachers.state_dict(),
         }
         if is_adapted(self.policy.model):
             tensors["adapters"] = {n: p for n, p in self.policy.model.named_parameters() if p.requires_grad}
         state = {
-            "cursor": self.cursor,
+            **self._position(),
             "memory": self.memory,
             "version": self.engine.version,
             "bad_in_a_row": self.learner.bad_in_a_row,
@@ -203,14 +218,22 @@ class Trainer:
         self._emit("checkpoint", message=str(path))
         return path
 
+    def _position(self) -> dict[str, Any]:
+        """Which tasks come next."""
+        return {"cursor": self.cursor}
+
+    def _restore_position(self, state: dict[str, Any]) -> None:
+        self.cursor = state["cursor"]
+
     def _restore(self, found: ckpt.Checkpoint) -> None:
         tensors = ckpt.load_tensors(found)
-        self.learner.optimizer.load_state_dict(tensors["optimizer"])
+        self._load_optimiser_state(tensors["optimizer"])
         self.learner.teachers.load_state_dict(tensors["teachers"])
         if "adapters" in tensors:
             self.policy.model.load_state_dict(tensors["adapters"], strict=False)
         state = found.state
-        self.step, self.cursor, self.memory = found.step, state["cursor"], state["memory"]
+        self.step, self.memory = found.step, state["memory"]
+        self._restore_position(state)
         self.learner.bad_in_a_row, self.warmup = state["bad_in_a_row"], state["warmup"]
         self.engine.update_weights(self.policy.model, state["version"])
         for path in sorted((self.folder.path / "evals").glob("step-*.json")):
@@ -246,22 +269,22 @@ class Trainer:
             return self._direct_step()
         clock = time.perf_counter()
         with self.interrupts.safe():  # nothing of the run's state changes before the optimiser moves
-            plays, cursor, sampling = self._collect(self.cursor)
+            plays, verdicts, cursor, sampling = self._collect(self.cursor)
             sampled = time.perf_counter()
-            verdicts = self.judging.judge(plays)
             batch, rows, decided, memory = self._decide(plays, verdicts)
             rounds = 1
             while self._wants_more(rows, rounds):
-                more, cursor, seconds = self._collect(cursor, rounds)
+                more, extra, cursor, seconds = self._collect(cursor, rounds)
                 plays, sampling, rounds = [*plays, *more], sampling + seconds, rounds + 1
-                verdicts = verdicts.joined(self.judging.judge(more))
+                verdicts = verdicts.joined(extra)
                 batch, rows, decided, memory = self._decide(plays, verdicts)
         judged = time.perf_counter()
         stored = self.rehearsal.chunk(self.step) if self.rehearsal is not None else []
         order = seed_of(self.config.seed, 2, self.step)
         learned = self.learner.train(rows, self.step, order, stored) if rows or stored else {}
+        learned |= staleness(rows, self.step)
         trained = time.perf_counter()
-        self.step, self.cursor, self.memory = self.step + 1, cursor, memory
+        self._advance(cursor, memory)
         receipt = self.engine.update_weights(self.policy.model, self.step)
         if batch.scored_B.any():
             best = float(batch.rewards_B[batch.scored_B].max())
@@ -277,15 +300,16 @@ class Trainer:
             "judge_unplaced": float(verdicts.unplaced),
             "judge_failed_groups": float(len(verdicts.failed_groups)),
             "version": float(self.engine.version),
-            "time/rollout": sampled - clock,
+            "time/rollout": sampled - clock - verdicts.seconds,
             "time/sampling": sampling,
             "time/judge": verdicts.seconds,
-            "time/decide": judged - sampled - verdicts.seconds,
+            "time/decide": judged - sampled,
             "time/train": trained - judged,
             "time/update": receipt.ms / 1e3,
             "time/step": done - clock,
             "tokens_per_second": described["tokens"] / max(sampling, 1e-9),
             "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            **self._feed_metrics(),
         }
         self.last = metrics
         self.folder.metrics(self.step, metrics)
@@ -309,14 +333,22 @@ class Trainer:
         self._emit("step", metrics)
         return metrics
 
-    def _collect(self, cursor: int, again: int = 0) -> tuple[list[Play], int, float]:
+    def _advance(self, cursor: int, memory: dict[str, Any]) -> None:
+        """The optimiser has moved: the step is done."""
+        self.step, self.cursor, self.memory = self.step + 1, cursor, memory
+
+    def _feed_metrics(self) -> dict[str, float]:
+        return {}
+
+    def _collect(self, cursor: int, again: int = 0) -> tuple[list[Play], Verdicts, int, float]:
+        """Played and judged groups, the cursor after them, and the seconds the engine worked."""
         rollout = self.config.rollout
         refs, cursor = self._next_tasks(rollout.prompts_per_step, cursor)
         batcher = Batcher(self.sampler, self._sampling())
         stamp = seed_of(self.step, again) if again else self.step
         name = f"s{self.step + 1}" + (f"r{again}" if again else "")
         plays = self.worker.play(refs, rollout.group_size, batcher, stamp, name=name)
-        return plays, cursor, batcher.sampling_seconds
+        return plays, self.judging.judge(plays), cursor, batcher.sampling_seconds
 
     def _next_tasks(self, count: int, cursor: int) -> tuple[list[TaskRef], int]:
         """The next training tasks; those the initial policy had mastered are left to rehearsal."""
@@ -456,11 +488,19 @@ def train_run(
 ) -> RunResult:
     """Train; see `palaestra.trainer.train`."""
     refuse(config, registry.get(config.objective.name, config.objective.params))
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from .distributed import follower, join, refuse_distributed
+
+        refuse_distributed(config, registry.get(config.objective.name, config.objective.params))
+        if join():
+            follower(config)
+            raise SystemExit(0)
     folder = RunFolder(config, resume=resume)
     trainer = None
     try:
-        trainer = Trainer(config, folder, callbacks, factory, judge_client)
+        trainer = trainer_class(config)(config, folder, callbacks, factory, judge_client)
         stopped = interrupted = None
+        lost = False  # whether the step broke off half-way: what is in memory is then no state to save
         with trainer.interrupts:
             try:
                 trainer.open()
@@ -470,7 +510,11 @@ def train_run(
                 stopped, interrupted = f"stopped by signal {signal.number}", signal.number
             except (JudgeFailed, Unstable, StopTraining) as error:
                 stopped = str(error) or "stopped by a callback"
-            if stopped is not None and hasattr(trainer, "learner"):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                stopped, lost = advice(error, config, trainer.step), True
+            if stopped is not None and not lost and hasattr(trainer, "learner"):
                 trainer.save()
         result = trainer.result(stopped, interrupted)
         trainer._emit("end", message=stopped or f"done; see {folder.path}")
@@ -481,3 +525,16 @@ def train_run(
             trainer.close()
         else:
             folder.close()
+
+
+def trainer_class(config: RunConfig) -> type[Trainer]:
+    """The loop that a run file asks for, in this process."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from .distributed import DistributedTrainer
+
+        return DistributedTrainer
+    if config.rollout.max_staleness:
+        from .asynchronous import AsyncTrainer
+
+        return AsyncTrainer
+    return Trainer

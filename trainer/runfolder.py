@@ -14,6 +14,7 @@ from .rollout import Play
 
 MAY_CHANGE = {
     *("out", "log", "env.url", "env.token", "rollout.step_timeout"),
+    *("train.token_budget", "train.head_chunk", "train.gradient_checkpointing"),  # how, not what, is computed
     *("train.steps", "train.checkpoint_every", "train.keep", "train.max_bad_steps"),
     *("judge.url", "judge.token", "judge.timeout", "judge.on_failure"),
 }

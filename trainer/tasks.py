@@ -41,7 +41,10 @@ class TaskSource:
 
     def acquire(self) -> Any:
         """An environment nobody uses."""
-        return self._idle.pop() if self._idle else self._factory()
+        try:
+            return self._idle.pop()  # one step, so that threads may ask at the same time
+        except IndexError:
+            return self._factory()
 
     def _make(self) -> Any:
         from ..envs import HttpEnv, make

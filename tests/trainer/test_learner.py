@@ -48,7 +48,7 @@ def gradients(policy, rows, objective="grpo", params=None, **train):
         found.update({n: p.grad.clone() for n, p in twin.model.named_parameters()})
         return 1.0
 
-    learner._apply = keep
+    learner.apply = keep
     metrics = learner.train([copy.copy(row) for row in rows], 0)
     return found, metrics
 

@@ -1,0 +1,88 @@
+"""Two processes give the loss, gradients and metrics of one, and either may continue the other's run."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from palaestra.trainer import ConfigError
+from palaestra.trainer.checkpoint import latest, load_tensors
+from palaestra.trainer.config import load_config
+from palaestra.trainer.distributed import refuse_distributed
+from palaestra.trainer.objectives import registry
+
+RUN = """
+policy = { characters = "0123456789", layers = 2, hidden = 32 }
+env = { id = "palaestra/Sort-v0", args = { digits = 2 } }
+warmup = { steps = 20, target = 0.9, check_every = 20, batch_size = 64, tasks = 8 }
+rollout = { group_size = 4, prompts_per_step = 7, max_new_tokens = 4 }
+objective = { name = "grpo", entropy_coef = 0.01, kl_coef = 0.01 }
+train = { steps = 3, checkpoint_every = 1, token_budget = 64, epochs = 2, shared_prefix = false, threads = 1, keep = 9 }
+eval = { tasks = 4, samples = 1, start = false }
+log = { tensorboard = false, rollouts = 0 }
+"""
+
+
+def launch(tmp_path, processes, *more):
+    run_file = tmp_path / "run.toml"
+    run_file.write_text(RUN)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
+    start = [sys.executable, *(torchrun if processes > 1 else [])]
+    done = subprocess.run(
+        [*start, "-m", "palaestra", "train", str(run_file), "--json", *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def steps_of(folder):
+    lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if "rollouts" in line]
+
+
+TIMES = ("time/", "tokens_per_second", "memory_mb")
+
+
+def same_numbers(one, two):
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        keys = {key for key in a if not key.startswith(TIMES)}
+        assert keys == {key for key in b if not key.startswith(TIMES)}
+        for key in keys:
+            assert a[key] == pytest.approx(b[key], abs=1e-5, rel=1e-4), key
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one_and_continue_each_other(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    launch(tmp_path, 1, "--set", f"out={one}")
+    launch(tmp_path, 2, "--set", f"out={two}", "--set", "train.steps=2")
+    whole, parts = steps_of(one), steps_of(two)
+    assert any(step["grad_norm"] > 0 for step in whole[:2])
+    same_numbers(whole[:2], parts)
+    ours, theirs = (load_tensors(latest(folder / "checkpoints"))["optimizer"]["state"] for folder in (one, two))
+    assert ours.keys() == theirs.keys()
+    assert all(ours[i][k].shape == theirs[i][k].shape for i in ours for k in ours[i])
+    launch(tmp_path, 1, "--set", f"out={two}", "--resume")
+    same_numbers(whole, steps_of(two))
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(latest(two / "checkpoints").folder)  # a Hugging Face folder like any other
+
+
+def test_what_several_processes_cannot_do_is_refused():
+    config = load_config({"env": "palaestra/Sort-v0", "rollout": {"max_staleness": 1}, "policy": {"lora_rank": 2}})
+    with pytest.raises(ConfigError, match=r"lora_rank.*max_staleness"):
+        refuse_distributed(config, registry.get("grpo", {}))

@@ -1,0 +1,256 @@
+"""One run on several processes: parameters, gradients and optimiser states are sharded with FSDP2, rows are dealt out.
+
+    torchrun --nproc-per-node 2 -m palaestra train run.toml
+
+Rank 0 samples, judges, decides and writes the run folder, as a single process would. The other ranks wait for its
+word: every optimiser step they get the same rows, take every n-th micro-batch, and FSDP2 adds the gradients up.
+Normalisers are counts of the whole step, so the gradient is that of one process. Rank 0 also keeps a whole copy of the
+weights, which the engine samples with and which checkpoints are written from: they look the same whatever the number of
+processes, so a run may go on with another one.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .checkpoint import Checkpoint
+from .config import ConfigError, RunConfig
+from .forward import Forward, pad
+from .learner import Learner, StepMetrics, Unstable
+from .loop import Trainer
+from .objectives import registry
+from .objectives.types import Objective
+from .policy import Policy, load_policy
+from .rows import Row
+from .teachers import Teachers
+
+LARGEST = ("_rollout_max_gap",)  # sums that are maxima in truth
+
+
+def world_size() -> int:
+    """Processes that torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def join() -> int:
+    """Meet the other processes; this one's rank."""
+    if not dist.is_initialized():
+        gpu = torch.cuda.is_available()
+        if gpu:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("nccl" if gpu else "gloo")
+    return dist.get_rank()
+
+
+def refuse_distributed(config: RunConfig, objective: Objective) -> None:
+    """Refuse what several processes cannot do.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    teacher = objective.teacher
+    reasons = {
+        "policy.lora_rank > 0": bool(config.policy.lora_rank),
+        "rollout.max_staleness > 0": bool(config.rollout.max_staleness),
+        f"objective {objective.name!r} (it samples inside its loss)": objective.direct is not None,
+        f"objective {objective.name!r} (it wants entropies of the batch)": "batch_entropy" in objective.needs,
+        f"objective {objective.name!r} with an EMA teacher": teacher is not None and teacher.weights == "ema",
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    if found:
+        raise ConfigError(f"{'; '.join(found)}: not possible on {world_size()} processes; start one process")
+
+
+class ShardedForward(Forward):
+    """Forward passes of a sharded model, through its root so that FSDP2 gathers parameters when they are needed."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model, shared_prefix=False)
+
+    def _hidden_plain(
+        self, prompts: Sequence[Any], rows: Sequence[int], ids: Sequence[Any], steps: int, device: torch.device
+    ) -> Tensor:
+        full = [[*prompts[row], *continuation[:-1]] for row, continuation in zip(rows, ids, strict=True)]
+        width = max(len(row) for row in full)
+        mask = torch.arange(width, device=device) < torch.tensor([len(row) for row in full], device=device)[:, None]
+        out = self.model(
+            input_ids=pad(full, width).to(device),
+            attention_mask=mask.long(),
+            use_cache=False,
+            output_hidden_states=True,  # the last one is what the head reads, normalised
+            logits_to_keep=1,
+        )
+        return self._continuations(out.hidden_states[-1], [len(prompts[row]) for row in rows], steps)
+
+
+def shard(model: Any) -> Any:
+    """Shard a model in place, layer by layer, over all processes."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(next(model.parameters()).device.type, (dist.get_world_size(),))
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+class ShardedLearner(Learner):
+    """A learner whose optimiser steps all processes take together; see `Learner` for the arguments.
+
+    Every public method is called on rank 0 and carried out by all: `follow` is the other ranks' side.
+    """
+
+    def __init__(self, policy: Policy, objective: Objective, config: Any, temperature: float) -> None:
+        for tensor in policy.model.state_dict().values():  # rank 0 may have warmed it up or restored it
+            dist.broadcast(tensor, 0)
+        teachers = Teachers(policy.model, objective, config)
+        sharded = shard(copy.deepcopy(policy.model))
+        whole = config.model_copy(update={"shared_prefix": False})
+        super().__init__(Policy(sharded, policy.tokenizer, policy.end_ids), objective, whole, temperature, teachers)
+        self.forward = ShardedForward(sharded)
+
+    # ---- on all ranks ------------------------------------------------------------------------------------------
+
+    def _work(self, batches: list[list[int]]) -> Iterator[tuple[list[int], bool]]:
+        """This rank's micro-batches; where there are none left, one for show, since all must gather together."""
+        rank, size = dist.get_rank(), dist.get_world_size()
+        for start in range(0, len(batches), size):
+            mine = start + rank
+            yield (batches[mine], True) if mine < len(batches) else (batches[0], False)
+
+    def _backward(self, loss: Tensor) -> None:
+        (loss * dist.get_world_size()).backward()  # FSDP2 takes the mean over ranks; a sum is wanted
+
+    def _combine(self, metrics: StepMetrics, largest: float) -> float:
+        everyone: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(everyone, (dict(metrics.sums), largest))
+        metrics.sums.clear()
+        for sums, _ in everyone:
+            for key, value in sums.items():
+                metrics.sums[key] = max(metrics.sums[key], value) if key in LARGEST else metrics.sums[key] + value
+        return max(theirs for _, theirs in everyone)
+
+    def optimiser_state(self) -> dict[str, Any]:
+        """The optimiser's state with whole tensors, as one process would have it (collective)."""
+        state = self.optimizer.state_dict()
+        whole = {i: {k: _whole(v) for k, v in values.items()} for i, values in state["state"].items()}
+        return {**state, "state": whole}
+
+    def load_optimiser_state(self, state: dict[str, Any]) -> None:
+        """Take whole tensors and keep this rank's shards."""
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        shards: dict[Any, dict[str, Any]] = {}
+        for i, values in state["state"].items():
+            parameter = self.parameters[int(i)]
+            assert isinstance(parameter, DTensor)
+            shards[i] = {
+                k: distribute_tensor(v.to(parameter.device), parameter.device_mesh, parameter.placements)
+                if isinstance(v, Tensor) and v.dim()
+                else v
+                for k, v in values.items()
+            }
+        self.optimizer.load_state_dict({**state, "state": shards})
+
+    def whole_weights(self) -> dict[str, Tensor]:
+        """The model's state with whole tensors (collective)."""
+        return {name: _whole(value) for name, value in self.policy.model.state_dict().items()}
+
+    # ---- rank 0 speaks, the others follow ----------------------------------------------------------------------
+
+    def train(self, rows: list[Row], step: int, seed: int = 0, rehearsal: Sequence[Row] = ()) -> dict[str, float]:
+        """See `Learner.train`."""
+        _tell("train", (rows, step, seed, list(rehearsal), self.length_cap, self.bad_in_a_row))
+        return super().train(rows, step, seed, rehearsal)
+
+    def follow(self) -> None:
+        """Do what rank 0 says until it says stop."""
+        while True:
+            word, what = _listen()
+            if word == "stop":
+                return
+            if word == "train":
+                rows, step, seed, rehearsal, self.length_cap, self.bad_in_a_row = what
+                try:
+                    super().train(rows, step, seed, rehearsal)
+                except Unstable:
+                    continue  # rank 0 has the same and ends the run
+            elif word == "optimiser":
+                self.optimiser_state()
+            elif word == "load":
+                self.load_optimiser_state(what)
+            elif word == "teachers":
+                self.teachers.load_state_dict(what)
+            elif word == "weights":
+                self.whole_weights()
+
+
+def _whole(value: Any) -> Any:
+    from torch.distributed.tensor import DTensor
+
+    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+
+
+def _tell(word: str, what: Any = None) -> None:
+    dist.broadcast_object_list([word, what], 0)
+
+
+def _listen() -> tuple[str, Any]:
+    heard: list[Any] = [None, None]
+    dist.broadcast_object_list(heard, 0)
+    return heard[0], heard[1]
+
+
+class DistributedTrainer(Trainer):
+    """Rank 0 of a run on several processes; see `Trainer` for the arguments."""
+
+    def _new_learner(self) -> Learner:
+        _tell("learner")
+        return ShardedLearner(self.policy, self.objective, self.config.train, self.config.rollout.temperature)
+
+    def _optimiser_state(self) -> dict[str, Any]:
+        _tell("optimiser")
+        assert isinstance(self.learner, ShardedLearner)
+        return self.learner.optimiser_state()
+
+    def _load_optimiser_state(self, state: dict[str, Any]) -> None:
+        _tell("load", state)
+        assert isinstance(self.learner, ShardedLearner)
+        self.learner.load_optimiser_state(state)
+
+    def _restore(self, found: Checkpoint) -> None:
+        super()._restore(found)
+        _tell("teachers", self.learner.teachers.state_dict())
+
+    def _advance(self, cursor: int, memory: dict[str, Any]) -> None:
+        _tell("weights")
+        assert isinstance(self.learner, ShardedLearner)
+        self.policy.model.load_state_dict(self.learner.whole_weights())
+        super()._advance(cursor, memory)
+
+    def close(self) -> None:
+        """Let the other ranks go, then release what `Trainer` holds."""
+        _tell("stop")
+        super().close()
+
+
+def follower(config: RunConfig) -> None:
+    """The life of every rank but 0."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # rank 0 gets them too and says when to stop
+        signal.signal(number, signal.SIG_IGN)
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    objective = registry.get(config.objective.name, config.objective.params)
+    word, _ = _listen()
+    if word == "learner":
+        policy = load_policy(config.policy, seed=config.seed)
+        ShardedLearner(policy, objective, config.train, config.rollout.temperature).follow()
+    dist.destroy_process_group()
