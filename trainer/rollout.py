@@ -180,7 +180,7 @@ class RolloutWorker:
             answer = {"role": "assistant", "content": text}
             history = list(episode.messages)
             episode.messages.append(answer)
-            new = await step_env(env, text, episode, self.config.step_timeout)
+            new = await step_env(env, text, episode, self.config.step_timeout, apart=batcher.eager)
             if new is None:
                 break
             if len(episode.turns) >= self.config.max_turns:
@@ -197,13 +197,20 @@ class RolloutWorker:
         return task, rollout, episode.key
 
 
-async def step_env(env: Any, text: str, episode: Episode, timeout: float) -> list[dict[str, Any]] | None:
-    """Send an action and note what came of it; new messages, or None when the episode is over."""
+async def step_env(
+    env: Any, text: str, episode: Episode, timeout: float, *, apart: bool = False
+) -> list[dict[str, Any]] | None:
+    """Send an action and note what came of it; new messages, or None when the episode is over.
+
+    Environments without `astep` block; `apart` lets them do so in a thread, beside other rollouts.
+    """
     inner = env.unwrapped
     try:
         async with asyncio.timeout(timeout):
             if hasattr(inner, "astep"):
                 observation, reward, terminated, truncated, info = await inner.astep(text)
+            elif apart:
+                observation, reward, terminated, truncated, info = await asyncio.to_thread(env.step, text)
             else:
                 observation, reward, terminated, truncated, info = env.step(text)
     except TimeoutError:
