@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +38,7 @@ def register(app: typer.Typer) -> None:
         max_new_tokens: Annotated[int, typer.Option(min=1, help="Cap on one reply.")] = 1024,
         seed: Annotated[int, typer.Option(help="Seed of tasks and samples.")] = 0,
         concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight.")] = 32,
+        timeout: Annotated[float, typer.Option(min=1, help="Seconds for one reply, retries included.")] = 300.0,
         out: Annotated[Path | None, typer.Option(help="Report folder; default runs/eval-ENV.")] = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", metavar="KNOB=VALUE", help="Knob of the environment.")
@@ -66,18 +69,20 @@ def register(app: typer.Typer) -> None:
                 },
             }
         )
-        report, plays = _run(config, model, name, tasks, limit, concurrency, as_json)
+        report, plays = _run(config, model, name, tasks, limit, concurrency, timeout, as_json)
         folder = out or Path("runs") / f"eval-{env.split('/')[-1].lower()}"
         _write(folder, report, plays)
         if not as_json:
             _table(report, folder)
+            _why_unscored(plays)
         rollouts, others = {model: _rollouts(plays)}, {}
         for number, other in enumerate(dict.fromkeys(m for m in against or () if m != model), start=1):
-            others[other], played = _run(config, other, "", tasks, limit, concurrency, as_json)
+            others[other], played = _run(config, other, "", tasks, limit, concurrency, timeout, as_json)
             _write(folder / f"against-{number}", others[other], played)
             rollouts[other] = _rollouts(played)
             if not as_json:
                 _table(others[other], folder / f"against-{number}")
+                _why_unscored(played)
         likeness = write_likeness(folder, rollouts)
         if as_json:
             found = {**report.model_dump(mode="json"), **likeness}
@@ -92,7 +97,14 @@ def register(app: typer.Typer) -> None:
 
 
 def _run(
-    config: Any, model: str, name: str, tasks: Path | None, limit: int, concurrency: int, quiet: bool
+    config: Any,
+    model: str,
+    name: str,
+    tasks: Path | None,
+    limit: int,
+    concurrency: int,
+    timeout: float,
+    quiet: bool,
 ) -> tuple[Any, Any]:
     from ..trainer.evaluate_server import cover, evaluate_server
     from ..trainer.tasks import TaskSource
@@ -117,7 +129,9 @@ def _run(
 
     url = model.rstrip("/")
     url = url if url.endswith("/v1") else f"{url}/v1"
-    lm = OpenAIModel(name or _first_model(url), base_url=url, concurrency=concurrency)
+    lm = OpenAIModel(
+        name or _first_model(url), base_url=url, concurrency=concurrency, read_s=timeout, deadline_s=timeout
+    )
     with _bar(quiet) as progress:
         return evaluate_server(
             config.env,
@@ -192,3 +206,14 @@ def _table(report: Any, folder: Path) -> None:
     Console().print(table)
     typer.echo(f"{report.rollouts} rollouts, {report.unscored} unscored, {report.mean_tokens:.0f} tokens each")
     typer.echo(f"report: {folder}")
+
+
+def _why_unscored(plays: Any) -> None:
+    """The reasons, most frequent first; digits are left out so that like messages count as one."""
+    errors = [r.error for r in _rollouts(plays) if r.reward is None and r.error]
+    counts = Counter(re.sub(r"\d+", "#", error)[:200] for error in errors)
+    for reason, count in counts.most_common(3):
+        example = next(e for e in errors if re.sub(r"\d+", "#", e)[:200] == reason)
+        typer.echo(f"unscored {count} x {example[:300]}")
+    if len(counts) > 3:
+        typer.echo(f"unscored for {len(counts) - 3} other reasons; see rollouts.jsonl")

@@ -138,4 +138,4 @@ def evaluate(
     evaluator = evaluator_for(
         run.env, run.rollout, run.eval, policy, run.seed, factory=env_factory, prompt=objective.prompt
     )
-    return evaluator.run(make_engine(run.rollout.engine, policy), step, settings.model)
+    return evaluator.run(make_engine(run.rollout, policy), step, settings.model)

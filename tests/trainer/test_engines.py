@@ -12,7 +12,8 @@ from palaestra.trainer.engines.base import Prompt, SamplingParams
 from palaestra.trainer.engines.sampling import draw, seed_of, uniforms
 from palaestra.trainer.policy import load_policy
 
-KINDS = ["native", "hf"]
+LOCAL = ["native", "hf"]
+KINDS = [*LOCAL, *(pytest.param(kind, marks=pytest.mark.vllm) for kind in ("vllm", "vllm_http"))]
 
 
 def _reference(model, prompt, completion):
@@ -30,8 +31,19 @@ def _prompts(count=3, n=4):
     ]
 
 
+@pytest.fixture
+def policy(copied_policy):
+    return copied_policy
+
+
 @pytest.fixture(params=KINDS)
 def engine(request, policy):
+    if request.param.startswith("vllm"):  # they start slowly: one engine for all tests, with this test's weights
+        shared = request.getfixturevalue(f"{request.param}_engine")
+        shared.policy, shared.probe.model = policy, policy.model
+        shared.update_weights(policy.model, 0)
+        yield shared
+        return
     made = make_engine(request.param, policy)
     yield made
     made.close()
@@ -72,7 +84,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(engine):
 
 
 def test_engines_draw_the_same_tokens_from_the_same_seeds(policy):
-    native, stock = (make_engine(kind, policy).sample(_prompts(), SamplingParams(max_new_tokens=8)) for kind in KINDS)
+    native, stock = (make_engine(kind, policy).sample(_prompts(), SamplingParams(max_new_tokens=8)) for kind in LOCAL)
     assert [[t.completion_ids for t in ts] for ts in native] == [[t.completion_ids for t in ts] for ts in stock]
 
 
@@ -108,6 +120,34 @@ def test_new_weights_are_used_and_the_version_moves(engine, policy):
             np.testing.assert_allclose(
                 turn.logprobs, _reference(policy.model, turn.prompt_ids, turn.completion_ids), atol=1e-5
             )
+
+
+def test_a_cached_prompt_is_encoded_again_with_new_weights(engine, policy):
+    long = Prompt(tuple(np.random.default_rng(2).integers(3, 13, 300).tolist()))
+    engine.sample([long], SamplingParams(max_new_tokens=2))
+    with torch.no_grad():
+        for parameter in policy.model.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    engine.update_weights(policy.model, 1)
+    turn = engine.sample([long], SamplingParams(max_new_tokens=2))[0][0]
+    np.testing.assert_allclose(turn.logprobs, _reference(policy.model, long.ids, turn.completion_ids), atol=1e-5)
+
+
+def test_weights_come_as_a_state_dict_too(engine, policy):
+    state = {name: tensor + 0.01 for name, tensor in policy.model.state_dict().items()}
+    engine.update_weights(state, 2)
+    turn = engine.sample(_prompts(1, 1), SamplingParams(max_new_tokens=4))[0][0]
+    policy.model.load_state_dict(state)
+    np.testing.assert_allclose(turn.logprobs, _reference(policy.model, turn.prompt_ids, turn.completion_ids), atol=1e-5)
+
+
+def test_log_probs_are_those_of_the_distribution_sampled_from(engine, policy):
+    for turn in engine.sample(_prompts(1, 4), SamplingParams(max_new_tokens=6, temperature=0.5))[0]:
+        ids = torch.tensor([[*turn.prompt_ids, *turn.completion_ids]])
+        with torch.no_grad():
+            logp = (policy.model(ids).logits.float() / 0.5).log_softmax(-1)[0, len(turn.prompt_ids) - 1 : -1]
+        expected = logp.gather(1, torch.tensor(turn.completion_ids)[:, None])[:, 0]
+        np.testing.assert_allclose(turn.logprobs, expected, atol=1e-5)
 
 
 def test_an_empty_prompt_is_refused_and_no_prompts_is_fine(engine):

@@ -1,7 +1,7 @@
 """Log-prob probe: does an engine that holds a copy of the weights really serve the learner's weights?
 
-A server that answers 200 to a weight update may still run half of the old model. So after every update the engine scores
-fixed token sequences and the result is compared with the learner's own forward pass.
+A server that answers 200 to a weight update may still run half of the old model. So after every update the engine
+scores fixed token sequences and the result is compared with the learner's own forward pass.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Probe:
         """
         model, state = self.model, None
         if isinstance(source, Mapping):
-            model, state = _base(self.model), dict(source)
+            model = _base(self.model)
+            own = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}  # a tied weight once
+            state = {name: tensor for name, tensor in source.items() if name in own}
         elif isinstance(source, (str, Path)):
             from transformers import AutoModelForCausalLM
 

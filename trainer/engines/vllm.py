@@ -90,6 +90,7 @@ class VLLMEngine:
         refuse_empty(prompts)
         with self._sampling:
             self._gate.wait()
+            _settle_threads()
             rows = [self._add(p, j, params) for p in prompts for j in range(p.n)]
             self._drive({row.id: row for row in rows})
             if self._unchecked is not None and not self._gate.closed:  # weights changed under these turns
@@ -150,6 +151,7 @@ class VLLMEngine:
         """Log-probabilities of given completions at temperature 1; see `Engine.score`."""
         with self._sampling:
             self._gate.wait()
+            _settle_threads()
             return self._score(prompt_ids, completion_ids, topk)
 
     def _score(
@@ -326,6 +328,13 @@ def scored_from(logprobs: list[dict[int, float]], completion: Sequence[int], top
     )
 
 
+def _settle_threads() -> None:
+    """Give the calling thread torch's thread count: OpenMP counts a thread, and vLLM's CPU attention insists on one."""
+    import torch
+
+    torch.set_num_threads(torch.get_num_threads())
+
+
 def _longest(model: Any) -> int:
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
 
@@ -346,7 +355,8 @@ def _start(folder: str, policy: Any, max_len: int, engine_args: dict[str, Any]) 
         "enable_prefix_caching": True,  # a group encodes its prompt once
         "distributed_executor_backend": "uni",
         "disable_log_stats": True,
-        **({} if on_cpu else {"gpu_memory_utilization": 0.4}),  # the learner needs the rest
+        # A seeded request whose prompt is split over steps makes the CPU build fail (its generators cannot rewind).
+        **({"enable_chunked_prefill": False} if on_cpu else {"gpu_memory_utilization": 0.4}),
         **engine_args,
     }
     try:

@@ -1,10 +1,12 @@
 """vLLM behind HTTP: the engine of runs whose sampling has machines of its own.
 
-Start a server like this (the last two arguments only on a machine without a GPU):
+Start a server like this (the last two lines only on a machine without a GPU, where seeded requests
+with split prompts would end the server, and packed weights would go stale):
 
     VLLM_SERVER_DEV_MODE=1 python -m vllm.entrypoints.openai.api_server --model FOLDER --generation-config vllm \\
         --logprobs-mode processed_logprobs --max-logprobs -1 --dtype float32 \\
-        --enforce-eager --worker-extension-cls palaestra.trainer.engines.vllm_cpu.PlainWeights
+        --enforce-eager --no-enable-chunked-prefill \\
+        --worker-extension-cls palaestra.trainer.engines.vllm_cpu.PlainWeights
 
 Weights travel as a folder that both sides see (`transfer`); the development routes of the server load it. A 200 proves
 nothing, so every update is checked with a log-prob probe.
@@ -123,7 +125,7 @@ class VLLMServerEngine:
         """Continue every prompt; see `Engine.sample`. One request a continuation, as each has a seed of its own."""
         refuse_empty(prompts)
         jobs = [(p.ids, p.keys[j] if p.keys else j) for p in prompts for j in range(p.n)]
-        turns = iter(list(self._pool.map(lambda job: self._turn(*job, params), jobs)))
+        turns = iter(list(self._pool.map(lambda job: self._turn(job[0], job[1], params), jobs)))
         return [[next(turns) for _ in range(p.n)] for p in prompts]
 
     def _turn(self, ids: tuple[int, ...], key: int, params: SamplingParams) -> Turn:
@@ -173,7 +175,7 @@ class VLLMServerEngine:
 
     def _require_processed(self) -> None:
         """Refuse a server that reports log-probs of another distribution than the one it samples from."""
-        ids, temperature = self.probe.ids[0], 3.0
+        ids, temperature = self.probe.ids[0], 2.0
         turn = self._turn(tuple(ids), 1, SamplingParams(max_new_tokens=1, temperature=temperature))
         with torch.inference_mode():
             device = next(self.policy.model.parameters()).device
