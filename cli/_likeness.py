@@ -70,8 +70,8 @@ def show_likeness(found: dict[str, Any]) -> None:
     if "identity" in found:
         table = _table("who wrote it", ("text", "accuracy", "± error", "chance", "shuffled labels", "texts"))
         for change, row in found["identity"].items():
-            keys = ("accuracy", "standard_error", "chance", "shuffled")
-            table.add_row(change, *(_number(row[key]) for key in keys), f"{row['n']:.0f}")
+            shown = (_number(row[key]) for key in ("accuracy", "standard_error", "chance", "shuffled"))
+            table.add_row(change, *shown, f"{row['n']:.0f}")
         console.print(table)
 
 

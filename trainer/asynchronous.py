@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from .batcher import Batcher
-from .config import ConfigError
+from .config import ConfigError, RolloutConfig
 from .engines import make_engine
 from .engines.base import UpdateReceipt
 from .engines.decoder import why_unsupported
@@ -60,7 +60,7 @@ class AsyncTrainer(Trainer):
         self.pipeline.start(self._position_at_start or {"cursor": self.cursor})
 
     def _engine_for(self, policy: Policy) -> Any:
-        return engine_beside(self.config.rollout.engine, policy)
+        return engine_beside(self.config.rollout, policy)
 
     def _collect(self, cursor: int, again: int = 0) -> tuple[list[Play], Verdicts, int, float]:
         assert self.pipeline is not None
@@ -110,8 +110,9 @@ def with_correction(objective: Objective, params: dict[str, Any]) -> Objective:
     return replace(objective, correction=correction("token_truncate", 0.0, TIS_CAP))
 
 
-def engine_beside(kind: str, policy: Policy) -> Any:
+def engine_beside(settings: RolloutConfig | str, policy: Policy) -> Any:
     """An engine that may sample in one thread while the policy is trained in another: it has weights of its own."""
+    kind = settings if isinstance(settings, str) else settings.engine
     if kind == "native" and why_unsupported(policy.model) is None:
         from .engines.native import NativeEngine
 
@@ -119,7 +120,7 @@ def engine_beside(kind: str, policy: Policy) -> Any:
     if kind in ("native", "hf"):
         twin = copy.deepcopy(policy.model).eval().requires_grad_(False)
         return TakingTurns(make_engine(kind, Policy(twin, policy.tokenizer, policy.end_ids)), copies=True)
-    return TakingTurns(make_engine(kind, policy))
+    return TakingTurns(make_engine(settings, policy))
 
 
 class TakingTurns:

@@ -23,7 +23,7 @@ from .config import ConfigError, RunConfig
 from .decide import decide, describe_rollouts, gather
 from .direct import direct_step, first_prompts
 from .engines import make_engine
-from .engines.base import SamplingParams
+from .engines.base import EngineFailed, SamplingParams
 from .engines.sampling import seed_of
 from .evaluation import EvalReport, Evaluator
 from .events import Callback, Event, RunResult, StopTraining
@@ -123,7 +123,7 @@ class Trainer:
             self._emit("start", message=f"resumed {self.folder.path} at step {self.step}")
 
     def _engine_for(self, policy: Policy) -> Any:
-        return make_engine(self.config.rollout.engine, policy)
+        return make_engine(self.config.rollout, policy)
 
     def _evaluator(self, config: Any) -> Evaluator:
         return Evaluator(
@@ -152,7 +152,7 @@ class Trainer:
         initial = self.learner.teachers.initial
         if self.objective.sampling == "initial" and initial is not None:
             frozen = Policy(initial.model, self.policy.tokenizer, self.policy.end_ids)
-            self.sampler = make_engine(self.config.rollout.engine, frozen)
+            self.sampler = make_engine(self.config.rollout, frozen)
         else:
             self.sampler = self.engine
 
@@ -508,7 +508,7 @@ def train_run(
                 trainer.run()
             except Interrupted as signal:
                 stopped, interrupted = f"stopped by signal {signal.number}", signal.number
-            except (JudgeFailed, Unstable, StopTraining) as error:
+            except (JudgeFailed, Unstable, EngineFailed, StopTraining) as error:
                 stopped = str(error) or "stopped by a callback"
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
