@@ -58,8 +58,11 @@ def main(arguments: list[str] | None = None) -> RunResult:
             "judge": {"url": judge_url, "token": chosen.token},
         }
         result = train(run)
+    if result.stopped:  # a server went away: the last finished step is saved, `train(..., resume=True)` continues
+        print(f"stopped after {result.steps} steps: {result.stopped}")
+        return result
     before, after = result.before.pass_at[1], result.after.pass_at[1]
-    print(f"{result.stopped or 'done'}: pass@1 {before.value:.2f} -> {after.value:.2f} after {result.steps} steps")
+    print(f"pass@1 {before.value:.2f} -> {after.value:.2f} after {result.steps} steps")
     print("judge calls of the last step:", result.metrics["judge_calls"], "unscored:", result.metrics["unscored"])
     return result
 

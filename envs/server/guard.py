@@ -16,7 +16,7 @@ from .problems import Problem, response
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # Probes of load balancers carry no token.
-_OPEN_PATHS = ("/health",)
+_OPEN_PATHS = ("/health", "/healthz")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 
 

@@ -169,7 +169,7 @@ def test_a_token_is_needed(live):
         assert (reply.status_code, _error(reply)[0]) == (401, "unauthorized")
     assert client.get("/v1/envs", headers={"authorization": "Bearer secret"}).status_code == 200
     assert client.get("/v1/envs", auth=("any", "secret")).status_code == 200
-    assert client.get("/health").status_code == 200
+    assert client.get("/health").status_code == client.get("/healthz").status_code == 200
     with pytest.raises(ServerError, match="token"):
         HttpEnv(server.url, "palaestra/Sort-v0").reset()
     assert HttpEnv(server.url, "palaestra/Sort-v0", token="secret").reset(seed=0)[1]["episode_seed"] == 0
