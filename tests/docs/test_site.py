@@ -26,8 +26,8 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_benchmark_is_listed():
-    listed = set(LINK.findall((DOCS / "benchmarks.md").read_text()))
-    assert listed == {f"benchmarks/{path.name}" for path in (DOCS / "benchmarks").glob("*.md")}
+    listed = {name for name in LINK.findall((DOCS / "benchmarks.md").read_text()) if name.startswith("benchmarks/")}
+    assert {f"benchmarks/{path.name}" for path in (DOCS / "benchmarks").glob("*.md")} <= listed
 
 
 @pytest.mark.slow
