@@ -67,7 +67,8 @@ def build(new_root: str, runtime: list[str], uid: int, gid: int) -> int:
             file.write(text.format(uid=uid, gid=gid))
     for link, target in (("/tmp", "w/tmp"), ("/var/tmp", "w/tmp"), ("/dev/shm", "w/shm")):
         os.makedirs(new_root + os.path.dirname(link), exist_ok=True)
-        os.symlink(f"{BOX}/{target}", new_root + link)
+        if not os.path.isdir(new_root + link):  # a runtime that lies below /tmp is shown there, read-only
+            os.symlink(f"{BOX}/{target}", new_root + link)
     for directory in (BOX, WORK, "/proc", "/.old"):
         os.makedirs(new_root + directory, exist_ok=True)
     os.chdir(new_root)

@@ -71,7 +71,7 @@ def test_only_the_end_of_a_long_response_counts():
 def test_floods_take_linear_time(piece):
     start = time.perf_counter()
     extract((piece * 100_000)[:500_000] + "5")
-    assert time.perf_counter() - start < 1.0
+    assert time.perf_counter() - start < 30.0  # linear takes milliseconds, quadratic hours
 
 
 def test_a_response_that_quotes_the_gold_is_judged_by_its_own_answer():

@@ -33,7 +33,7 @@ def _solve_parity(rng, hi=9):
     yield f"<answer>{int(rng.integers(1, hi + 1)) % 2}</answer>"
 
 
-@pl.env("test/Mixed-v0")
+@pl.env("test/ThreeTypes-v0")
 def mixed(rng):
     """Tasks of three types, one of them rare."""
     kind = "aaaaabbbbc"[int(rng.integers(10))]
@@ -102,7 +102,7 @@ def test_a_differentiable_reward_is_climbed(tmp_path):
 
 def test_steps_are_balanced_over_task_types(tmp_path):
     run = run_file(tmp_path / "run", "task_std")
-    run["env"] = {"id": "test/Mixed-v0", "split": False}
+    run["env"] = {"id": "test/ThreeTypes-v0", "split": False}
     run["rollout"] |= {"prompts_per_step": 6, "group_size": 2}
     run["log"]["rollouts"] = 6
     train(run)
