@@ -148,9 +148,10 @@ class SessionHub:
         if self._released:
             return
         self._released = True
-        self.branches.clear()
-        if self.final is not None:  # it ended by itself, and a command may have crossed its end: words are left over
+        if self.final is not None or 0 not in self.branches:
+            # The main process ended by itself, and a command may have crossed its end: words are left over.
             self.slot.healthy = False
+        self.branches.clear()
         try:
             if self.final is None and self.slot.healthy:
                 await self.send({"op": "close"})

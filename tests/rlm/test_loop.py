@@ -288,7 +288,6 @@ def test_cell_time_may_include_sub_calls(play, backend):
         assert first(Limits(cell_s=0.3, cell_s_includes_subcalls=True), 20.0) == "timeout"
 
 
-@pytest.mark.xfail(strict=False, reason="known defect: the session after one that died by itself may not start")
 def test_a_template_that_died_is_replaced(sandbox):
     async def once():
         worker = Worker("fork", sandbox=sandbox)
