@@ -72,7 +72,6 @@ def create_app(roots: list[str | Path]) -> FastAPI:
             raise FileNotFoundError(f"no folder {str(path)!r}; give a run folder or the folder that holds runs")
     library = Library(paths)
     app = FastAPI(title="Palaestra viewer", docs_url=None, redoc_url=None)
-    app.state.library = library
 
     @app.middleware("http")
     async def _headers(request: Request, call_next: Any) -> Response:
