@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,17 +108,34 @@ def _listening() -> set[str]:
     return listening & held
 
 
-def test_nothing_listens_on_a_port(play):
-    seen = []
+LISTENING = """
+import asyncio, os
+from pathlib import Path
+from palaestra.rlm import RLM, Worker
+from palaestra.rlm.testing import ScriptedLM, block
+from palaestra.sandbox import LocalSandbox
 
-    def leaf(prompt):
-        seen.append(_listening())
-        return "x"
+seen = []
+def leaf(prompt):
+    seen.append(_listening())
+    return "x"
 
-    before = _listening()
-    assert play(["submit(llm('q'))"], leaf=leaf).answer == "x"
-    assert len(seen) == 1
-    assert seen[0] <= before  # what listened before may have closed meanwhile
+async def once(sandbox):
+    rlm = RLM(ScriptedLM([block("submit(llm('q'))")], leaf=leaf), repl=Worker("fork", sandbox=sandbox))
+    result = await rlm.run("abc", "q")
+    await rlm.close()
+    return result.answer
+
+with LocalSandbox(1) as sandbox:
+    print(asyncio.run(once(sandbox)), seen)
+"""
+
+
+def test_nothing_listens_on_a_port():
+    """In a process of its own: what other tests left in this one may begin to listen at any moment."""
+    program = inspect.getsource(_listening) + LISTENING
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "x [set()]\n", ran.stderr
 
 
 SOCKET = (
