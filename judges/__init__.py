@@ -13,6 +13,8 @@ The client, for trainers (all methods are coroutines; each has a blocking twin e
     rank(group: Group | Sequence[Group] | ResponseGroup | dict, *, method="auto", estimator="auto", order_policy=None,
          reward="quantile_z", degree=None, rounds=None, anchor_id=None, judge=..., budget=..., ...)
         -> list[RewardResult]                 with .rank (1 is best, ties share) and .reward
+    ranking(the same)
+        -> RankReply                          .groups: one `GroupRanking` each, with .results(), .matches, .byes, .stats
     partition(group: Group | ResponseGroup | dict, scope="answer" | "semantic" | "strategy", *, method="auto",
               threshold=None, correct: Mapping[str, bool] | None = None, max_repair_calls=0, alpha=1.0, ...)
         -> Partition                          .labels {rollout_id: int | None}, .clusters, .darling and .uniqueness
@@ -21,6 +23,7 @@ The client, for trainers (all methods are coroutines; each has a blocking twin e
     compare(pairs) -> list[PairResult];  diversity(texts or group, metrics=...) -> DiversityReply;
     verify(items, verifier) -> list[VerifyResult];  plan(operation, request) -> PlanReply;
     judges() -> list[JudgeInfo];  health() -> bool;  aclose(); also ``async with JudgeClient(...)``
+    account.metrics() -> dict[str, float]     calls, tokens, dollars, failures, position bias, ties so far
 
 A `palaestra.schema.Group` is sent with its task's prompt and, as the reference, its task's answer; the rollouts' own
 ids come back as ``rollout_id``. What can go wrong as a whole is raised: `JudgeUnavailable` (server down or draining

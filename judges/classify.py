@@ -130,7 +130,7 @@ class ClassifyJudge(Judge):
             return failed(RewardStatus.PARSE_ERROR, "the reply has no data[-1].probs")
         if not (math.isfinite(p) and 0 <= p <= 1):
             return failed(RewardStatus.PARSE_ERROR, f"the reply gives {p} as a probability")
-        return RawVerdict(RewardStatus.OK, {"p_same": p}, calls=1)
+        return RawVerdict(RewardStatus.OK, {"p_same": p}, used=Usage(calls=1))
 
 
 class PairModelJudge(Judge):

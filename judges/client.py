@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..lm import parse_retry_after, run_sync
 from ..schema import Group, RewardResult, RewardStatus
+from .account import Account
 from .errors import (
     JudgeAuthError,
     JudgeError,
@@ -35,6 +36,7 @@ from .types import (
     PartitionReply,
     PlanReply,
     RankReply,
+    Reply,
     ResponseGroup,
     ScoreReply,
     VerifyReply,
@@ -59,7 +61,7 @@ class JudgeClient:
         max_attempts: tries of one request while the server is down, busy or paused.
 
     Every method also takes ``judge``, ``budget`` (`Budget` or dict), ``cache`` (use, refresh, off, only), ``seed`` and
-    ``deadline_s``.
+    ``deadline_s``. ``account`` adds up what its replies cost and how the judges behaved (`Account.metrics`).
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class JudgeClient:
         self.judge, self.run_id = judge, run_id
         self.connect_s, self.read_s, self.deadline_s = connect_s, read_s, deadline_s
         self.max_attempts = max_attempts
+        self.account = Account()
         self._token = token
         self._clients: weakref.WeakKeyDictionary[Any, httpx.AsyncClient] = weakref.WeakKeyDictionary()
 
@@ -166,7 +169,11 @@ class JudgeClient:
         estimator: str = "auto", order_policy: str | None = None, reward: str = "quantile_z", degree: int | None = None,
         rounds: int | None = None, anchor_id: str | None = None, **options: Any,
     ) -> RankReply:  # fmt: skip
-        """The server's whole reply to a ranking, matches and statistics included, in ``groups``."""
+        """The server's whole reply to a ranking, one `GroupRanking` a group in ``groups``.
+
+        Each has ``results()`` (what `rank` returns for it), ``matches``, ``byes``, ``stats``, ``usage`` and ``judge``,
+        and ``model_dump(mode="json")`` of it is what a viewer needs to draw the bracket or the comparison graph.
+        """
         body = {
             "groups": [group_body(g) for g in as_list(group)], "rubric": plain(rubric), "method": method,
             "estimator": estimator,
@@ -323,7 +330,10 @@ class JudgeClient:
     async def _post(self, operation: str, body: dict[str, Any], model: type[R], options: dict[str, Any]) -> R:
         deadline = min(options.get("deadline_s") or self.deadline_s, self.deadline_s)
         full = {**{k: v for k, v in body.items() if v is not None}, **self._envelope(options)}
-        return _read(await self._request("POST", f"/v1/{operation}", full, deadline), model)
+        reply = _read(await self._request("POST", f"/v1/{operation}", full, deadline), model)
+        if isinstance(reply, Reply):
+            self.account.add(reply)
+        return reply
 
     async def _request(self, method: str, path: str, body: Any, deadline_s: float) -> Any:
         """One request with retries of what may pass, within the deadline."""

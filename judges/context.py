@@ -103,9 +103,15 @@ class RawVerdict:
     values: dict[str, Any] | None = None
     error: ErrorInfo | None = None
     cached: bool = False
-    calls: int = 0
     model: str | None = None
     repaired: bool = False
+    used: Usage = field(default_factory=Usage)
+    """Model requests, tokens and money this question took; nothing when it was in the cache or shared."""
+
+    @property
+    def calls(self) -> int:
+        """Requests to the model, retries and a repair turn included."""
+        return self.used.calls
 
     @property
     def ok(self) -> bool:

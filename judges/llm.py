@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from ..lm import Completion, LanguageModel, LMBadRequest, LMError, Sampling, estimate_tokens
+from ..lm import Completion, LanguageModel, LMBadRequest, LMError, Sampling, Usage, estimate_tokens
 from ..schema import RewardStatus
 from . import prompts
 from .base import Judge, PairQuestion
@@ -267,7 +267,7 @@ class LLMJudge(Judge):
             context.timed_out = True  # the model's deadline was the request's, and may strike a moment earlier
         if not leader:
             context.usage.cache_hits += 1
-            verdict = replace(verdict, cached=True, calls=0)
+            verdict = replace(verdict, cached=True, used=Usage())
         self._observe(verdict.status.value if leader else "coalesced", started, leader and verdict.repaired)
         return verdict
 
@@ -284,7 +284,7 @@ class LLMJudge(Judge):
     ) -> RawVerdict:
         current_run.set(context.run_id)
         messages: list[dict[str, str]] = list(prompt.messages)
-        calls = 0
+        used = Usage()
         problem = ""
         answer: Completion | None = None
         for turn in range(2):
@@ -300,29 +300,29 @@ class LLMJudge(Judge):
                 )
             answer_or_error = await self._send(messages, sampling, response_format, context)
             if isinstance(answer_or_error, RawVerdict):
-                verdict = replace(answer_or_error, calls=calls + answer_or_error.calls)
-                self._log(context, tag, key, prompt, answer, verdict, calls)
+                verdict = replace(answer_or_error, used=used + answer_or_error.used)
+                self._log(context, tag, key, prompt, answer, verdict, verdict.calls)
                 return verdict
             answer = answer_or_error
-            calls += 1
+            used += replace(answer.usage, calls=answer.attempts)
             try:
                 values = prompt.shape.read(answer.text, data)
                 if check is not None:
                     check(values)
             except ParseError as error:
                 problem = str(error)
-                self._log(context, tag, key, prompt, answer, failed(RewardStatus.PARSE_ERROR, problem), calls)
+                self._log(context, tag, key, prompt, answer, failed(RewardStatus.PARSE_ERROR, problem), used.calls)
                 continue
-            verdict = RawVerdict(RewardStatus.OK, values, calls=calls, model=answer.model, repaired=turn > 0)
+            verdict = RawVerdict(RewardStatus.OK, values, model=answer.model, repaired=turn > 0, used=used)
             self._watch_model(answer, context)
             if self.runtime.cache is not None and context.cache != "off":
                 stored = {"values": values, "model": answer.model, "fingerprint": answer.system_fingerprint}
                 self.runtime.cache.put(key, stored)
-            self._log(context, tag, key, prompt, answer, verdict, calls)
+            self._log(context, tag, key, prompt, answer, verdict, used.calls)
             return verdict
         cut = answer is not None and answer.finish_reason == "length"
         code = "truncated_output" if cut else "malformed_output"
-        return replace(failed(RewardStatus.PARSE_ERROR, problem, code=code), calls=calls, repaired=True)
+        return replace(failed(RewardStatus.PARSE_ERROR, problem, code=code), used=used, repaired=True)
 
     async def _send(
         self,
@@ -352,13 +352,14 @@ class LLMJudge(Judge):
                 return self._failure(error, estimate, context)
             self._failures = 0
             context.meter.settle(estimate, answer.usage)
-            context.spend(answer.usage)
+            context.spend(replace(answer.usage, calls=answer.attempts))
             return answer
         raise AssertionError("unreachable: the last attempt returns or fails")
 
     def _failure(self, error: LMError, estimate: int, context: Context) -> RawVerdict:
-        context.meter.settle(estimate, error.usage)
-        context.spend(error.usage)
+        used = replace(error.usage, calls=error.attempts)
+        context.meter.settle(estimate, used)
+        context.spend(used)
         status = error.status
         answered = status in (RewardStatus.REFUSAL, RewardStatus.PARSE_ERROR, RewardStatus.TRUNCATED_INPUT)
         self._failures = 0 if answered else self._failures + 1
@@ -367,7 +368,7 @@ class LLMJudge(Judge):
             # The judge's own configuration is at fault (unknown model, bad parameter), not the item.
             status = RewardStatus.UPSTREAM_ERROR
         code = "truncated_output" if status is RewardStatus.PARSE_ERROR else error.code
-        return replace(failed(status, str(error), code=code, retryable=error.retryable), calls=error.attempts)
+        return replace(failed(status, str(error), code=code, retryable=error.retryable), used=used)
 
     # ---- small things
     def _watch_model(self, answer: Completion, context: Context) -> None:

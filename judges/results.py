@@ -108,13 +108,7 @@ def scored(rollout_id: str, row: ItemResult | None) -> RewardResult:
 
 
 def ranked(rollout_id: str, row: RankedResponse | None) -> RewardResult:
-    if row is None:
-        return _lost(rollout_id)
-    scores = {"theta": row.theta} if row.theta is not None else {}
-    return RewardResult(
-        rollout_id=rollout_id, status=row.status, reward=row.reward if row.rank is not None else None, rank=row.rank,
-        scores={**scores}, error=row.error.message if row.error else None,
-    )  # fmt: skip
+    return _lost(rollout_id) if row is None else row.result()
 
 
 def partitioned(group: dict[str, Any], found: GroupPartition | None, usage: UsageInfo) -> Partition:

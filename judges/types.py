@@ -1,18 +1,97 @@
-"""The wire schema, version 1: every request and reply of the judge server, and what the Python API takes and returns.
+"""The wire schema, version 1: every request of the judge server, and with `palaestra.judges.replies` every reply.
 
-Requests are strict (an unknown key is an error). Every result carries an ``id``, a ``status`` and a ``reward`` that is
-None unless the status says it was really judged.
+The Python API takes and returns the same models. Requests are strict: an unknown key is an error.
 """
 
 from __future__ import annotations
 
-import uuid
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..schema import Feedback, Message, RewardStatus, clean_text
+from ..schema import Message, clean_text
+from .replies import (
+    Answer,
+    CompareReply,
+    CriterionResult,
+    DiversityReply,
+    ErrorInfo,
+    GroupPartition,
+    GroupRanking,
+    ItemResult,
+    JudgeInfo,
+    MatchResult,
+    OrderResult,
+    PairResult,
+    PartitionItem,
+    PartitionReply,
+    PlanReply,
+    RankedResponse,
+    RankReply,
+    Reply,
+    ScoreReply,
+    SitOut,
+    UsageInfo,
+    VerifyReply,
+    VerifyResult,
+)
 from .rubric import Rubric
+
+__all__ = [
+    "MAX_GROUP",
+    "MAX_ITEMS",
+    "MAX_TEXT",
+    "SCHEMA_VERSION",
+    "Answer",
+    "BadItem",
+    "Budget",
+    "CacheMode",
+    "CompareReply",
+    "CompareRequest",
+    "CriterionResult",
+    "DiversityReply",
+    "DiversityRequest",
+    "Envelope",
+    "ErrorInfo",
+    "Estimator",
+    "GroupPartition",
+    "GroupRanking",
+    "GroupRequest",
+    "Identifier",
+    "Item",
+    "ItemResult",
+    "JudgeInfo",
+    "MatchResult",
+    "OrderPolicy",
+    "OrderResult",
+    "Pair",
+    "PairResult",
+    "PartitionItem",
+    "PartitionMethod",
+    "PartitionReply",
+    "PartitionRequest",
+    "PlanReply",
+    "RankMethod",
+    "RankReply",
+    "RankRequest",
+    "RankedResponse",
+    "Reply",
+    "Response",
+    "ResponseGroup",
+    "RewardForm",
+    "Scope",
+    "ScoreReply",
+    "ScoreRequest",
+    "SitOut",
+    "Text",
+    "UsageInfo",
+    "VerifyReply",
+    "VerifyRequest",
+    "VerifyResult",
+    "Wire",
+    "as_text",
+    "explain",
+]
 
 SCHEMA_VERSION = 1
 MAX_TEXT = 4 * 2**20
@@ -37,13 +116,6 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Answer(BaseModel):
-    """Base of replies; clients of an older version ignore what they do not know."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-
-# ------------------------------------------------------------------------------------------------- requests
 def _text_or_messages(value: Any) -> Any:
     return clean_text(value) if isinstance(value, str) else value
 
@@ -276,228 +348,3 @@ class VerifyRequest(Envelope):
     def _ids(self) -> VerifyRequest:
         _no_twins(self.items, "items")
         return self
-
-
-# ------------------------------------------------------------------------------------------------- replies
-class ErrorInfo(Answer):
-    """Why something failed."""
-
-    code: str
-    message: str
-    retryable: bool = False
-    details: Any = None
-    request_id: str | None = None
-
-
-class JudgeInfo(Answer):
-    """Who judged."""
-
-    name: str
-    kind: str
-    model: str | None = None
-    revision: str | None = None
-    capabilities: tuple[str, ...] = ()
-    not_semantic: bool = False
-
-
-class UsageInfo(Answer):
-    """What it took."""
-
-    calls: int = 0
-    cache_hits: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float | None = None
-
-
-class CriterionResult(Answer):
-    """Score of one criterion on the rubric's scale; None with the reason in ``status``."""
-
-    name: str
-    score: float | None
-    weight: float
-    evidence: str | None = None
-    status: RewardStatus = RewardStatus.OK
-
-
-class ItemResult(Answer):
-    """Outcome for one id."""
-
-    id: str
-    status: RewardStatus
-    score: float | None = None
-    reward: float | None = None
-    criteria: list[CriterionResult] = Field(default_factory=list)
-    samples: list[float | None] | None = None
-    feedback: list[Feedback] = Field(default_factory=list)
-    cached: bool = False
-    calls: int = 0
-    truncated: bool | None = None
-    kept_chars: int | None = None
-    flags: list[str] = Field(default_factory=list)
-    error: ErrorInfo | None = None
-
-    @model_validator(mode="after")
-    def _failure_is_not_a_score(self) -> ItemResult:
-        if self.status not in (RewardStatus.OK, RewardStatus.GATED, RewardStatus.DEGENERATE):
-            self.score = self.reward = None
-        return self
-
-
-class Reply(Answer):
-    """What every reply carries."""
-
-    id: str = Field(default_factory=lambda: f"judge-{uuid.uuid4().hex[:12]}")
-    judge: JudgeInfo | None = None
-    usage: UsageInfo = Field(default_factory=UsageInfo)
-    warnings: list[str] = Field(default_factory=list)
-    stats: dict[str, Any] = Field(default_factory=dict)
-    partial: bool = False
-
-
-class ScoreReply(Reply):
-    """One result per item, in the order of the request."""
-
-    results: list[ItemResult]
-
-
-class OrderResult(Answer):
-    """One call of a comparison."""
-
-    first: Literal["a", "b"]
-    winner: Literal["a", "b", "tie"] | None
-    score_first: float | None = None
-    score_second: float | None = None
-    status: RewardStatus = RewardStatus.OK
-
-
-class PairResult(Answer):
-    """Outcome of one pair over the orders it was shown in."""
-
-    id: str
-    status: RewardStatus
-    winner: Literal["a", "b", "tie"] | None = None
-    score_a: float | None = None
-    score_b: float | None = None
-    p_a: float | None = None
-    orders: list[OrderResult] = Field(default_factory=list)
-    consistent: bool | None = None
-    flags: list[str] = Field(default_factory=list)
-    error: ErrorInfo | None = None
-
-
-class CompareReply(Reply):
-    """One result per pair; ``stats`` has ``p_first``, ``tie_rate`` and ``inconsistent_rate``."""
-
-    results: list[PairResult]
-
-
-class RankedResponse(Answer):
-    """Place of one response; rank 1 is best, ties share the average."""
-
-    id: str
-    rank: float | None
-    theta: float | None = None
-    stderr: float | None = None
-    reward: float | None = None
-    status: RewardStatus = RewardStatus.OK
-    wins: float = 0
-    losses: float = 0
-    ties: float = 0
-    flags: list[str] = Field(default_factory=list)
-    error: ErrorInfo | None = None
-
-
-class MatchResult(Answer):
-    """One judge call of a ranking."""
-
-    a: str
-    b: str
-    first: str
-    winner: str | None
-    score_a: float | None = None
-    score_b: float | None = None
-    status: RewardStatus = RewardStatus.OK
-    round: int = 0
-
-
-class GroupRanking(Answer):
-    """Ranking of one group; ``rewards`` in the order of its responses."""
-
-    id: str
-    rewards: list[float | None]
-    ranking: list[RankedResponse]
-    matches: list[MatchResult] = Field(default_factory=list)
-    stats: dict[str, Any] = Field(default_factory=dict)
-
-
-class RankReply(Reply):
-    """The ranking of ``group``, or one entry per group in ``groups``."""
-
-    rewards: list[float | None] | None = None
-    ranking: list[RankedResponse] | None = None
-    matches: list[MatchResult] | None = None
-    groups: list[GroupRanking] | None = None
-
-
-class PartitionItem(Answer):
-    """Whether a response could be placed."""
-
-    id: str
-    status: RewardStatus
-    flags: list[str] = Field(default_factory=list)
-    error: ErrorInfo | None = None
-
-
-class GroupPartition(Answer):
-    """Clusters of one group. A response that could not be placed has label and rewards None."""
-
-    id: str
-    labels: list[int | None]
-    clusters: list[list[str]]
-    p_same: list[tuple[int, int, float]] | None = None
-    rewards: dict[str, list[float | None]] = Field(default_factory=dict)
-    items: list[PartitionItem] = Field(default_factory=list)
-    stats: dict[str, Any] = Field(default_factory=dict)
-
-
-class PartitionReply(Reply):
-    """The partition of ``group``, or one entry per group in ``groups``."""
-
-    labels: list[int | None] | None = None
-    clusters: list[list[str]] | None = None
-    p_same: list[tuple[int, int, float]] | None = None
-    rewards: dict[str, list[float | None]] | None = None
-    items: list[PartitionItem] | None = None
-    groups: list[GroupPartition] | None = None
-
-
-class DiversityReply(Reply):
-    """Metrics by name; ``status`` is ``degenerate`` for a single text."""
-
-    status: RewardStatus = RewardStatus.OK
-    metrics: dict[str, Any] = Field(default_factory=dict)
-
-
-class VerifyResult(ItemResult):
-    """An item result with the grader's error booleans."""
-
-    errors: dict[str, bool] = Field(default_factory=dict)
-    sub_rewards: dict[str, float | None] = Field(default_factory=dict)
-
-
-class VerifyReply(Reply):
-    """One result per item."""
-
-    results: list[VerifyResult]
-
-
-class PlanReply(Answer):
-    """What a request would cost, without sending anything."""
-
-    operation: str
-    calls: int
-    rounds: int
-    est_tokens: int
-    est_cost: float | None = None
-    judge: JudgeInfo | None = None

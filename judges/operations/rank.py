@@ -23,6 +23,8 @@ from ..types import (
     RankReply,
     RankRequest,
     ResponseGroup,
+    SitOut,
+    UsageInfo,
     as_text,
 )
 from .compare import comparison_rubric, safe_compare
@@ -40,7 +42,7 @@ async def rank(service: JudgeService, request: RankRequest, context: Context) ->
     if request.method == "pointwise":
         rubric = service.rubric_for(request, judge)
         rankings = await asyncio.gather(*(_pointwise(judge, g, rubric, request, context) for g in groups))
-        return _reply(request, list(rankings))
+        return _reply(request, list(rankings), judge, context)
     comparing = comparison_rubric(service, request, judge)  # type: ignore[arg-type]
     if request.method == "listwise":
         jobs = (rank_listwise(judge, g, comparing, request, context) for g, _ in kept if g is not None)
@@ -52,16 +54,17 @@ async def rank(service: JudgeService, request: RankRequest, context: Context) ->
         with_gated(group, next(results) if rest is not None else None, gated, request)
         for group, (rest, gated) in zip(groups, kept, strict=True)
     ]
+    return _reply(request, rankings, judge, context)
+
+
+def _reply(request: RankRequest, rankings: list[GroupRanking], judge: Judge, context: Context) -> RankReply:
     for ranking in rankings:
+        ranking.judge = judge.info()
         context.finished(ranking)
-    return _reply(request, rankings)
-
-
-def _reply(request: RankRequest, rankings: list[GroupRanking]) -> RankReply:
     if request.groups is not None:
         return RankReply(groups=rankings)
     only = rankings[0]
-    return RankReply(rewards=only.rewards, ranking=only.ranking, matches=only.matches, stats=only.stats)
+    return RankReply(rewards=only.rewards, ranking=only.ranking, matches=only.matches, byes=only.byes, stats=only.stats)
 
 
 def options_of(request: RankRequest, budget: int | None, groups: int) -> RankOptions:
@@ -107,11 +110,13 @@ async def _by_comparisons(
         )  # fmt: skip
         verdict = await safe_compare(judge, question, context)
         if not verdict.ok or verdict.values is None:
-            return Outcome(status=verdict.status.value, error=verdict.error.message if verdict.error else None)
+            why = verdict.error.message if verdict.error else None
+            return Outcome(status=verdict.status.value, error=why, used=verdict.used)
         values = verdict.values
         return Outcome(
-            winner=values["winner"], score_first=values.get("score_first"), score_second=values.get("score_second")
-        )
+            winner=values["winner"], score_first=values.get("score_first"), score_second=values.get("score_second"),
+            cached=verdict.cached, used=verdict.used,
+        )  # fmt: skip
 
     rank_input = [RankGroup(g.id, list(texts[g.id]), texts[g.id]) for g in groups]
     results = await rank_groups(rank_input, ask, options)
@@ -125,10 +130,13 @@ def _wire(result: RankResult) -> GroupRanking:
         status = RewardStatus(fields.pop("status"))
         error = None if status is RewardStatus.OK else ErrorInfo(code=status.value, message="could not be compared")
         ranking.append(RankedResponse(**fields, status=status, error=error))
-    matches = [MatchResult(**asdict(m)) for m in result.matches]
+    used = result.used
     return GroupRanking(
-        id=result.group, rewards=list(result.rewards), ranking=ranking, matches=matches, stats=asdict(result.stats)
-    )
+        id=result.group, rewards=list(result.rewards), ranking=ranking,
+        matches=[MatchResult(**asdict(m)) for m in result.matches], byes=[SitOut(**asdict(b)) for b in result.byes],
+        stats=asdict(result.stats),
+        usage=UsageInfo(**asdict(used), cache_hits=result.stats.cached_calls),
+    )  # fmt: skip
 
 
 def _without_gated(judge: Judge, group: ResponseGroup) -> tuple[ResponseGroup | None, dict[str, str]]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from .topologies import Key, Pair, Scorebook, Totals, Tournament
+from .topologies import Key, Pair, Round, Scorebook, Totals, Tournament
 
 
 def bracket_order(players: int, compat: Literal["qqr"] | None = None) -> list[int]:
@@ -41,7 +41,7 @@ def single_elimination(
     lots = list(range(players)) if compat else [int(p) for p in rng.permutation(players)]
     book = Scorebook(players)
     pairs = [(anchor_player, p) for p in sorted(lots) if p != anchor_player]
-    results = yield pairs
+    results = yield Round(pairs, "seeding")
     for pair, result in zip(pairs, results, strict=True):
         book.add(pair, result)
     if book.totals[anchor_player]:  # its own record starts with one entry, however many matches it played
@@ -58,7 +58,8 @@ def single_elimination(
         odd = [slots.pop()] if len(slots) % 2 else []  # only without byes in the bracket (compat)
         met = list(zip(slots[::2], slots[1::2], strict=True))
         matches: list[Pair] = [(a, b) for a, b in met if a is not None and b is not None]
-        results = yield matches
+        byes = [a if b is None else b for a, b in met if a is None or b is None] + odd
+        results = yield Round(matches, "bracket", [p for p in byes if p is not None])
         result_of = dict(zip(matches, results, strict=True))
         advancing: list[int | None] = list(odd)
         for a, b in met:
@@ -104,7 +105,7 @@ def double_elimination(players: int, rng: np.random.Generator) -> Tournament:
     unplaced: set[int] = set()
     while len(alive) > 1:
         matches, alive = _draw_round(alive, rng)
-        results = yield matches
+        results = yield Round(matches, "winners", alive)
         drops.append([])
         for pair, result in zip(matches, results, strict=True):
             winner, loser = settle(pair, result)
@@ -120,7 +121,7 @@ def double_elimination(players: int, rng: np.random.Generator) -> Tournament:
             continue
         stage += 1
         matches, pool = _draw_round(pool, rng)
-        results = yield matches
+        results = yield Round(matches, "losers", pool)
         for pair, result in zip(matches, results, strict=True):
             winner, loser = settle(pair, result)
             pool.append(winner)
@@ -129,7 +130,7 @@ def double_elimination(players: int, rng: np.random.Generator) -> Tournament:
                 unplaced.add(loser)
 
     final = (alive[0], pool[0])
-    results = yield [final]
+    results = yield Round([final], "final")
     winner, loser = settle(final, results[0])
     level[winner], level[loser] = stage + 2.0, stage + 1.0
     if results[0] is None:  # nobody has shown who is first: the two share the place

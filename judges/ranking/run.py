@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ...lm_types import Usage
 from .estimators import Fit, LinearModel, fit_bt, fit_wins
 from .evidence import Evidence
 from .noise import MIN_CALLS, estimate_noise
 from .rewards import average_ranks, dense_levels, quantiles, z_scores
 from .session import Session, graded
-from .stats import cyclic_triads, first_slot, largest_component, no_evidence
+from .stats import cyclic_triads, first_slot, inconsistent_rate, largest_component, no_evidence
 from .types import (
     Ask,
+    Bye,
     Call,
     MatchRecord,
     Noise,
@@ -219,7 +221,9 @@ def _result(session: Session, noise: Noise | None, unsure: bool) -> RankResult:
         group=session.group.id,
         rewards=tuple(rewards.get(i) for i in ids),
         ranking=ranking,
-        matches=tuple(_match(session, r) for r in session.records),
+        matches=tuple(_match(session, f"m{number}", r) for number, r in enumerate(session.records)),
+        byes=tuple(Bye(session.items[player], number, stage) for player, number, stage in session.byes),
+        used=sum((r.outcome.used for r in session.records), Usage()),
         stats=_stats(session, name, fit, noise, component, dict(zip(ranked_ids, values, strict=True)), flags),
     )
 
@@ -249,14 +253,14 @@ def _failure_status(session: Session) -> list[str]:
     """Why an item could not be ranked: the failure its calls share, else ``unscored``."""
     statuses: list[set[str]] = [set() for _ in session.items]
     for r in session.records:
-        status = r.outcome.status if r.outcome.status != "ok" or r.outcome.valid else "parse_error"
+        status = _status(r.outcome)
         statuses[r.first].add(status)
         statuses[r.second].add(status)
     unasked = "budget_exhausted" if session.cut_by_budget else "unscored"
     return [unasked if not s else next(iter(s)) if len(s) == 1 and s != {"ok"} else "unscored" for s in statuses]
 
 
-def _match(session: Session, record: Record) -> MatchRecord:
+def _match(session: Session, key: str, record: Record) -> MatchRecord:
     a, b = sorted((record.first, record.second))
     outcome = record.outcome
     scores = {record.first: outcome.score_first, record.second: outcome.score_second}
@@ -264,16 +268,29 @@ def _match(session: Session, record: Record) -> MatchRecord:
     if outcome.valid:
         share = outcome.first_share
         winner = "tie" if share == 0.5 else session.items[record.first if share == 1 else record.second]
+    score_a, score_b = _finite(scores[a]), _finite(scores[b])
     return MatchRecord(
+        id=key,
+        comparison=record.comparison,
+        round=record.round,
+        stage=record.stage,
         a=session.items[a],
         b=session.items[b],
         first=session.items[record.first],
         winner=winner,
-        score_a=_finite(scores[a]),
-        score_b=_finite(scores[b]),
-        status=outcome.status if outcome.status != "ok" or outcome.valid else "parse_error",
-        round=record.round,
+        score_a=score_a,
+        score_b=score_b,
+        margin=None if score_a is None or score_b is None else score_a - score_b,
+        status=_status(outcome),
+        error=outcome.error,
+        cached=outcome.cached,
+        calls=outcome.used.calls,
     )
+
+
+def _status(outcome: Outcome) -> str:
+    """The status of a call; one that says ``ok`` without deciding anything was not understood."""
+    return outcome.status if outcome.status != "ok" or outcome.valid else "parse_error"
 
 
 def _stats(
@@ -304,12 +321,18 @@ def _stats(
     failed = sum(not r.outcome.valid and r.outcome.status != "budget_exhausted" for r in records)
     per_pair = 2 if session.options.both_orders else 1
     return RankStats(
+        method=session.options.method,
+        order_policy=_order_policy(session.options),
+        reward=session.options.reward,
         calls=session.calls,
         rounds=session.rounds,
         planned_calls=planned * per_pair,
         failed_calls=failed,
+        cached_calls=sum(r.outcome.cached for r in records),
+        statuses=dict(sorted(Counter(_status(r.outcome) for r in records).items())),
         p_first=p_first,
         tie_rate=tie_rate,
+        inconsistent_rate=inconsistent_rate(records),
         position_bias=float(fit.bias_G[0]) if fit is not None and fit.bias_G is not None and judged else None,
         cyclic_triads=triads,
         residual=residual,
@@ -321,6 +344,13 @@ def _stats(
         length_correlation=_length_correlation(session, value_of),
         flags=tuple(flags),
     )
+
+
+def _order_policy(options: RankOptions) -> str:
+    """What ``auto`` came to."""
+    if options.order_policy != "auto":
+        return options.order_policy
+    return "both" if options.both_orders else "balanced_single"
 
 
 def _length_correlation(session: Session, value_of: dict[str, float]) -> float | None:

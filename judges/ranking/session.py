@@ -17,7 +17,7 @@ from .estimators import LinearModel, fit_bt
 from .evidence import Evidence
 from .noise import estimate_noise
 from .swiss import default_rounds, swiss
-from .topologies import Key, Pair, Totals, anchor, balanced_order, both_orders, random_order, round_robin
+from .topologies import Key, Pair, Round, Totals, anchor, balanced_order, both_orders, random_order, round_robin
 from .types import TOPOLOGIES, Call, Outcome, RankGroup, RankOptions, Record
 
 Play = Generator[list[Pair], list[Totals | None], list[Key | None] | None]
@@ -43,6 +43,7 @@ class Session:
         calls: judge calls dispatched.
         rounds: parallel rounds dispatched.
         keys: places of a topology once it has ended.
+        byes: (item, round, stage) of everyone who had no opponent in a round that was played.
     """
 
     def __init__(self, group: RankGroup, options: RankOptions) -> None:
@@ -76,15 +77,17 @@ class Session:
         self.played: list[tuple[Pair, Totals | None]] = []
         self.calls = self.rounds = 0
         self.keys: list[Key | None] | None = None
+        self.byes: list[tuple[int, int, str]] = []
         self._input_place = {self.member_of[i]: place for place, i in reversed(list(enumerate(ids)))}
         self._orient = self._make_orient()
         self._tournament: Play | None = None
         self._pairs: list[Pair] = []
         self._skipped: list[Pair] = []
         self._open: list[Record] = []
+        self._stage: str | None = None
         if len(self.items) > 1:
             self._tournament = self._start()
-            self._pairs = next(self._tournament, [])
+            self._enter(next(self._tournament, []))
             self._settle_unaffordable()
 
     # -- what to ask -------------------------------------------------------------------------------------------------
@@ -118,7 +121,12 @@ class Session:
     def next_calls(self) -> list[Call]:
         """The next parallel round; empty when the group is finished. Give the outcomes to :meth:`feed`."""
         if not self._open:
-            self._open = [Record(a, b, self.rounds) for pair in self._pairs for a, b in self._orient(pair)]
+            done = len(self.played)
+            self._open = [
+                Record(a, b, self.rounds, comparison=done + number, stage=self._stage)
+                for number, pair in enumerate(self._pairs)
+                for a, b in self._orient(pair)
+            ]
         return [Call(self.group.id, self.items[r.first], self.items[r.second], r.round) for r in self._open]
 
     def feed(self, outcomes: Sequence[Outcome]) -> None:
@@ -144,9 +152,16 @@ class Session:
         self._pairs, self._skipped = [], []
         assert self._tournament is not None
         try:
-            self._pairs = self._tournament.send(results)
+            self._enter(self._tournament.send(results))
         except StopIteration as stop:
             self.keys = stop.value
+
+    def _enter(self, pairs: list[Pair]) -> None:
+        """Take the next round of the tournament or design."""
+        self._pairs = list(pairs)
+        self._stage = pairs.stage if isinstance(pairs, Round) else None
+        if isinstance(pairs, Round):
+            self.byes += [(player, self.rounds, pairs.stage) for player in pairs.byes]
 
     def _settle_unaffordable(self) -> None:
         """Cut the round to the budget; rounds nobody can pay for pass without a call."""
@@ -155,8 +170,11 @@ class Session:
             affordable = (limit - self.calls) // self._per_pair
             self._skipped = self._pairs[affordable:]
             self._pairs = self._pairs[:affordable]
-            for a, b in self._skipped:
-                self.records.append(Record(a, b, self.rounds, Outcome(status="budget_exhausted")))
+            missed = Outcome(status="budget_exhausted")
+            number = len(self.played) + len(self._pairs)
+            self.records += [
+                Record(a, b, self.rounds, missed, number + k, self._stage) for k, (a, b) in enumerate(self._skipped)
+            ]
             if self._pairs:
                 return
             self._advance([])

@@ -60,6 +60,16 @@ def first_slot(records: Sequence[Record]) -> tuple[float | None, float | None]:
     return p_first, (1 - len(decisive) / len(shares) if shares else None)
 
 
+def inconsistent_rate(records: Sequence[Record]) -> float | None:
+    """Share of pairs asked in both orders whose two verdicts differ; None when no pair was asked in both."""
+    seen: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for r in records:
+        if r.outcome.valid:
+            seen[(r.first, r.second)].append(r.outcome.first_share)
+    both = [(share, 1 - seen[(b, a)][0]) for (a, b), (share, *_) in seen.items() if a < b and (b, a) in seen]
+    return sum(one != other for one, other in both) / len(both) if both else None
+
+
 def no_evidence(records: Sequence[Record]) -> bool:
     """True when the calls cannot order anybody: every pair drawn, or every margin the same.
 

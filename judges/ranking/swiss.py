@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .topologies import Key, Pair, Scorebook, Tournament, win_share
+from .topologies import Key, Pair, Round, Scorebook, Tournament, win_share
 
 
 def default_rounds(players: int) -> int:
@@ -38,13 +38,14 @@ def swiss(players: int, rng: np.random.Generator, rounds: int | None = None) -> 
     for _ in range(total_rounds):
         lots = rng.permutation(players)
         table = sorted(range(players), key=lambda p, lots=lots: (-points[p], lots[p]))  # type: ignore[misc]
+        byes: list[int] = []
         if players % 2:
-            bye = next((p for p in reversed(table) if p not in had_bye), table[-1])
-            had_bye.add(bye)
-            points[bye] += 1
-            table.remove(bye)
+            byes = [next((p for p in reversed(table) if p not in had_bye), table[-1])]
+            had_bye.update(byes)
+            points[byes[0]] += 1
+            table.remove(byes[0])
         matches = pair_up(table, paired)
-        results = yield matches
+        results = yield Round(matches, "swiss", byes)
         for (a, b), result in zip(matches, results, strict=True):
             book.add((a, b), result)
             paired[a].add(b)

@@ -9,7 +9,7 @@ belong to the same players: nothing here looks at the position of a player in a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 
 import numpy as np
 
@@ -17,6 +17,20 @@ Pair = tuple[int, int]
 Totals = tuple[float, float]
 Key = tuple[float, ...]
 Tournament = Generator[list[Pair], list[Totals | None], list[Key | None]]
+
+
+class Round(list[Pair]):
+    """The matches of one parallel round, with what a reader needs to draw it.
+
+    Attributes:
+        stage: part of the tournament.
+        byes: players without an opponent in this round.
+    """
+
+    def __init__(self, pairs: Iterable[Pair], stage: str, byes: Iterable[int] = ()) -> None:
+        super().__init__(pairs)
+        self.stage = stage
+        self.byes = tuple(byes)
 
 
 class Scorebook:

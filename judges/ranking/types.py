@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...lm_types import Usage
+
 Winner = Literal["first", "second", "tie"]
 Method = Literal[
     "balanced", "adaptive", "random", "round_robin", "anchor", "single_elimination", "double_elimination", "swiss"
@@ -49,6 +51,8 @@ class Outcome:
         score_first: score of the response shown first, None for a judge that gives a verdict only.
         score_second: score of the response shown second.
         error: text for the log.
+        cached: whether the judge had answered this very question before.
+        used: model requests, tokens and money it took.
     """
 
     status: str = "ok"
@@ -56,6 +60,8 @@ class Outcome:
     score_first: float | None = None
     score_second: float | None = None
     error: str | None = None
+    cached: bool = False
+    used: Usage = field(default_factory=Usage)
 
     @property
     def graded(self) -> bool:
@@ -218,28 +224,53 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class MatchRecord:
-    """One judge call as it happened; ``winner`` is the id of a response, ``"tie"`` or None."""
+    """One judge call as it happened; ``winner`` is the id of a response, ``"tie"`` or None.
 
+    The calls of one comparison (both orders) share ``comparison``.
+    """
+
+    id: str
+    comparison: int
+    round: int
+    stage: str | None
     a: str
     b: str
     first: str
     winner: str | None
     score_a: float | None
     score_b: float | None
+    margin: float | None
     status: str
+    error: str | None
+    cached: bool
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """A response that had no opponent in one round of a tournament."""
+
+    id: str
     round: int
+    stage: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class RankStats:
     """What a reader needs to trust a ranking; None where nothing could be measured."""
 
+    method: str
+    order_policy: str
+    reward: str
     calls: int
     rounds: int
     planned_calls: int
     failed_calls: int
+    cached_calls: int
+    statuses: Mapping[str, int]
     p_first: float | None
     tie_rate: float | None
+    inconsistent_rate: float | None
     position_bias: float | None
     cyclic_triads: float | None
     residual: float | None
@@ -261,6 +292,8 @@ class RankResult:
     ranking: tuple[Ranked, ...]
     matches: tuple[MatchRecord, ...]
     stats: RankStats
+    byes: tuple[Bye, ...] = ()
+    used: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,3 +313,5 @@ class Record:
     second: int
     round: int
     outcome: Outcome = field(default_factory=Outcome)
+    comparison: int = 0
+    stage: str | None = None

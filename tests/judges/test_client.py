@@ -148,3 +148,18 @@ def test_async_use_from_two_loops_and_plan():
 def test_the_client_cannot_wait_for_ever(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         JudgeClient(**options)
+
+
+def test_the_account_adds_up_cost_failures_and_bias():
+    with FakeOpenAI([{"winner": "1", "score_1": 8, "score_2": 3}]) as fake, judge_server(llm_service(fake)) as url:
+        client = JudgeClient(url, judge="llm")
+        client.rank_sync(group("aa", "bb"), method="round_robin")
+        client.compare_sync([{"id": "p", "a": "aa", "b": "cc"}], order_policy="both")
+        client.score_sync([{"id": "x", "response": "aa"}], "exact")  # no reference: cannot be scored
+        found = client.account.metrics()
+        assert found["judge/requests"] == 3 and found["judge/calls"] == 4
+        assert found["judge/p_first"] == 1.0 == found["judge/inconsistent_rate"]
+        assert found["judge/failed"] == 1 and "judge/cost_usd" not in found
+        assert client.account.to_dict()["comparisons"] == {"first": 4}
+        client.account.clear()
+        assert client.account.metrics()["judge/calls"] == 0
