@@ -81,7 +81,9 @@ def test_the_reply_carries_cost_cache_and_reasons_for_each_group(fake, llm_servi
 def test_a_failed_call_says_why_and_what_it_cost(fake, llm_service):
     server = fake(faults=Fault("server_error"))
     service = llm_service(server, model={"max_attempts": 3})
-    request = RankRequest(group={"prompt": "p", "responses": [{"id": k, "response": k} for k in ("aa", "bb")]})
+    request = RankRequest(
+        group={"prompt": "p", "responses": [{"id": k, "response": k} for k in ("aa", "bb")]}, degree=1
+    )
     reply = asyncio.run(service.rank(request))
     (match,) = reply.matches
     assert match.winner is None and match.status.value == "upstream_error" and match.error
