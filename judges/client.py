@@ -60,8 +60,9 @@ class JudgeClient:
         connect_s, read_s, deadline_s: seconds to connect, between two reads, and in all with retries.
         max_attempts: tries of one request while the server is down, busy or paused.
 
-    Every method also takes ``judge``, ``budget`` (`Budget` or dict), ``cache`` (use, refresh, off, only), ``seed`` and
-    ``deadline_s``. ``account`` adds up what its replies cost and how the judges behaved (`Account.metrics`).
+    Every method also takes ``judge``, ``budget`` (`Budget` or dict), ``cache`` (use, refresh, off, only), ``seed``,
+    ``deadline_s`` and ``on_reply``, which is called with the name of the operation and the server's whole reply.
+    ``account`` adds up what the replies cost and how the judges behaved (`Account.metrics`).
     """
 
     def __init__(
@@ -316,7 +317,7 @@ class JudgeClient:
 
     # ---- transport
     def _envelope(self, options: dict[str, Any]) -> dict[str, Any]:
-        known = {"judge", "budget", "cache", "seed", "deadline_s", "request_id", "metadata"}
+        known = {"judge", "budget", "cache", "seed", "deadline_s", "request_id", "metadata", "on_reply"}
         if set(options) - known:
             raise TypeError(f"unknown options {sorted(set(options) - known)}; known: {sorted(known)}")
         budget = options.get("budget")
@@ -333,6 +334,8 @@ class JudgeClient:
         reply = _read(await self._request("POST", f"/v1/{operation}", full, deadline), model)
         if isinstance(reply, Reply):
             self.account.add(reply)
+        if (hear := options.get("on_reply")) is not None:
+            hear(operation, reply)
         return reply
 
     async def _request(self, method: str, path: str, body: Any, deadline_s: float) -> Any:

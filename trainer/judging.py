@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .config import ConfigError, JudgeConfig
+from .judgements import Answered
 from .objectives.types import Objective
 from .rollout import Play
 
@@ -29,6 +30,7 @@ class Verdicts:
         failed_groups: ids of the groups that could not be judged; they train nothing.
         seconds: time spent waiting.
         calls: requests sent.
+        answers: every request and how it ended.
     """
 
     clusters: dict[str, int] | None = None
@@ -39,6 +41,7 @@ class Verdicts:
     unplaced: int = 0
     seconds: float = 0.0
     calls: int = 0
+    answers: list[Answered] = field(default_factory=list)
 
     def joined(self, other: Verdicts) -> Verdicts:
         """These judgements and those on further groups."""
@@ -55,6 +58,7 @@ class Verdicts:
             failed_groups=self.failed_groups | other.failed_groups,
             seconds=self.seconds + other.seconds,
             calls=self.calls + other.calls,
+            answers=self.answers + other.answers,
         )
 
 
@@ -138,6 +142,8 @@ class Judging:
         try:
             question(verdicts, wanted)
         except JudgeError as error:
+            groups = tuple(play.group for play in wanted)
+            verdicts.answers.append(Answered(question.__name__.lstrip("_"), groups, error=str(error)))
             if self.config.on_failure == "stop":
                 raise JudgeFailed(
                     f"judge server {self.config.url or ''}: {error}; start it again and resume, or set "
@@ -168,6 +174,7 @@ class Judging:
             [play.group for play in plays],
             scope=self.config.scope,
             method=self.config.method,
+            on_reply=_recorder(verdicts, plays),
             correct={r.id: r.reward >= 1 for play in plays for r in play.group.rollouts if r.reward is not None},
         )
         verdicts.clusters = verdicts.clusters or {}
@@ -187,15 +194,24 @@ class Judging:
             )
 
     def _rank(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
-        results = self.client.rank_sync([play.group for play in plays])
+        results = self.client.rank_sync([play.group for play in plays], on_reply=_recorder(verdicts, plays))
         verdicts.ranks = {r.rollout_id: r.reward for r in results if r.reward is not None}
 
     def _diversity(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
-        answers = self.client.partition_sync([play.group for play in plays], scope=self.config.scope)
+        answers = self.client.partition_sync(
+            [play.group for play in plays], scope=self.config.scope, on_reply=_recorder(verdicts, plays)
+        )
         verdicts.diversity = {}
         for partition in answers:
             verdicts.diversity |= {rollout: value for rollout, value in partition.darling.items() if value is not None}
 
     def _score(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
-        results = self.client.score_sync([play.group for play in plays])
+        results = self.client.score_sync([play.group for play in plays], on_reply=_recorder(verdicts, plays))
         verdicts.rewards = {r.rollout_id: r.reward for r in results}
+
+
+
+def _recorder(verdicts: Verdicts, plays: Sequence[Play]) -> Callable[[str, Any], None]:
+    """Keeps what the server answers among the verdicts."""
+    groups = tuple(play.group for play in plays)
+    return lambda operation, reply: verdicts.answers.append(Answered(operation, groups, reply))

@@ -29,6 +29,7 @@ from .evaluation import EvalReport, Evaluator
 from .events import Callback, Event, RunResult, StopTraining
 from .feasible import refuse
 from .interrupts import Interrupted, Interrupts
+from .judgements import judge_metrics
 from .judging import JudgeFailed, Judging, Verdicts
 from .learner import Learner, Unstable
 from .lora import is_adapted
@@ -37,6 +38,7 @@ from .objectives.probes import answer_probs
 from .objectives.types import RolloutBatch
 from .oom import advice, is_out_of_memory
 from .policy import Policy, load_policy
+from .records import training_record
 from .rehearsal import Rehearsal
 from .rollout import Play, RolloutWorker
 from .rows import Row
@@ -299,6 +301,7 @@ class Trainer:
             "judge_calls": float(verdicts.calls),
             "judge_unplaced": float(verdicts.unplaced),
             "judge_failed_groups": float(len(verdicts.failed_groups)),
+            **judge_metrics(verdicts.answers),
             "version": float(self.engine.version),
             "time/rollout": sampled - clock - verdicts.seconds,
             "time/sampling": sampling,
@@ -313,7 +316,8 @@ class Trainer:
         }
         self.last = metrics
         self.folder.metrics(self.step, metrics)
-        self.folder.rollouts(self.step, plays, _extra(batch, rows))
+        self.folder.rollouts(self.step, plays, training_record(batch, rows))
+        self.folder.judgements(self.step, plays, verdicts.answers)
         self._emit("step", metrics)
         return metrics
 
@@ -462,20 +466,6 @@ class Trainer:
         for part in (self.engine, self.source, self.judging, self.folder):
             if part is not None:
                 part.close()
-
-
-def _extra(batch: Any, rows: Any) -> dict[str, dict[str, Any]]:
-    """Advantage and cluster of each rollout, for the rollout files."""
-    extra: dict[str, dict[str, Any]] = {rollout_id: {"advantage": None} for rollout_id in batch.ids}
-    for row in rows:
-        if row.sample.rollout_id not in extra:
-            continue  # a sub-call; it stands inside its root's record
-        mask = row.sample.mask_T
-        extra[row.sample.rollout_id]["advantage"] = float(row.advantage_T[mask].mean()) if mask.any() else 0.0
-    if batch.clusters_B is not None:
-        for rollout_id, label in zip(batch.ids, batch.clusters_B.tolist(), strict=True):
-            extra[rollout_id]["cluster"] = label if label >= 0 else None
-    return extra
 
 
 def train_run(

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: config.toml, metrics.jsonl, rollouts/, evals/, checkpoints/, tensorboard/."""
+"""What a run leaves on disk: config.toml, metrics.jsonl, rollouts/, judgements/, evals/, checkpoints/, tensorboard/."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from .checkpoint import write_atomically
 from .config import ConfigError, LogConfig, RunConfig, load_config, to_toml
+from .judgements import Answered, records
 from .rollout import Play
 
 MAY_CHANGE = {
@@ -82,7 +83,7 @@ class RunFolder:
                 except (ValueError, KeyError):
                     continue  # the line being written when the run was killed
             write_atomically(metrics, "".join(f"{line}\n" for line in kept))
-        for folder in ("rollouts", "evals"):
+        for folder in ("rollouts", "judgements", "evals"):
             for file in (self.path / folder).glob("step-*"):
                 if int(file.stem.split("-")[1]) > step:
                     file.unlink()
@@ -120,10 +121,23 @@ class RunFolder:
         for play in plays[: self.log.rollouts]:
             for rollout in play.group.rollouts:
                 record = {"step": step, **rollout.model_dump(mode="json"), **extra.get(rollout.id, {})}
+                if record["reward"] != rollout.reward:
+                    record["env_reward"] = rollout.reward
                 if rollout.id in play.keys:
                     record["solution_key"] = play.keys[rollout.id]
                 lines.append(json.dumps(record, ensure_ascii=False))
         (folder / f"step-{step:06d}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def judgements(self, step: int, plays: Sequence[Play], answers: Sequence[Answered]) -> None:
+        """Write what judges answered about the groups whose rollouts are written, one group and call a line."""
+        if not self.log.rollouts or step % self.log.rollouts_every:
+            return
+        written = {play.group.id for play in plays[: self.log.rollouts]}
+        lines = [json.dumps({"step": step, **record}, ensure_ascii=False) for record in records(answers, written)]
+        if lines:
+            folder = self.path / "judgements"
+            folder.mkdir(exist_ok=True)
+            (folder / f"step-{step:06d}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def evaluation(self, step: int, report: Any) -> None:
         """Write an evaluation report."""
