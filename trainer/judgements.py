@@ -47,7 +47,7 @@ def records(answers: Iterable[Answered], group_ids: Collection[str]) -> list[dic
             found += [{"group_id": g.id, "operation": answer.operation, "error": answer.error} for g in wanted]
             continue
         kept = {"judge": True, "usage": True, "warnings": True, "partial": True}
-        shared = {
+        shared: dict[str, Any] = {
             "operation": answer.operation,
             "call": answer.reply.id,
             **answer.reply.model_dump(mode="json", include=kept),
