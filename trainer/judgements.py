@@ -40,14 +40,14 @@ def records(answers: Iterable[Answered], group_ids: Collection[str]) -> list[dic
         ``judge``, ``usage`` (of the whole request), ``warnings`` and ``result``: the group's part of the reply, None
         when the reply leaves it out.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for answer in answers:
         wanted = [group for group in answer.groups if group.id in group_ids]
         if answer.reply is None:
             found += [{"group_id": g.id, "operation": answer.operation, "error": answer.error} for g in wanted]
             continue
         kept = {"judge": True, "usage": True, "warnings": True, "partial": True}
-        shared: dict[str, Any] = {
+        shared = {
             "operation": answer.operation,
             "call": answer.reply.id,
             **answer.reply.model_dump(mode="json", include=kept),
