@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -21,7 +22,8 @@ from gymnasium.utils.env_checker import check_env
 from ..schema import Feedback
 from .core import TextEnv
 from .feedback import MAX_CHARS, strip_markup
-from .leak import leak_test
+from .forms import SingleTurnEnv
+from .leak import feedback_bits, leak_test
 from .registry import find, make
 
 SEEDS = (0, 1, 7, 12345)
@@ -64,13 +66,18 @@ class Skipped(Exception):
     """A rule cannot be tested here; the text says why."""
 
 
+Build = Callable[[], TextEnv]
+Rule = Callable[..., None]
+
+
 @dataclass(frozen=True)
 class Finding:
-    """How one rule came out: ``ok`` is True, False, or None when it could not be tested."""
+    """How one rule came out: ``ok`` is True, False, or None when it could not be tested; ``hung``: it never ended."""
 
     rule: str
     ok: bool | None
     detail: str = ""
+    hung: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,12 +93,20 @@ class Report:
         return all(finding.ok is not False for finding in self.findings)
 
 
-def check(env_id: str, *, leak_seeds: int = 20, on_rule: Callable[[str], None] | None = None, **knobs: Any) -> Report:
+def check(
+    env_id: str,
+    *,
+    leak_seeds: int = 20,
+    rule_seconds: float = 300.0,
+    on_rule: Callable[[str], None] | None = None,
+    **knobs: Any,
+) -> Report:
     """Test an environment against the whole contract.
 
     Args:
         env_id: a registered id.
         leak_seeds: tasks for the leak test.
+        rule_seconds: a rule that is not through by then has met something that hangs; the rules after it are skipped.
         on_rule: called with the name of each rule before it runs, for progress.
         **knobs: knobs and settings to test it with.
 
@@ -108,25 +123,39 @@ def check(env_id: str, *, leak_seeds: int = 20, on_rule: Callable[[str], None] |
         return make(env_id, **knobs)
 
     build().close()
-    findings = []
+    findings: list[Finding] = []
     for rule in RULES:
         name = (rule.__doc__ or rule.__name__).strip().rstrip(".")
         if on_rule is not None:
             on_rule(name)
-        try:
-            _no_leak(build, leak_seeds) if rule is _no_leak else rule(build)
-        except Skipped as exc:
-            findings.append(Finding(name, None, str(exc)))
-        except Broken as exc:
-            findings.append(Finding(name, False, str(exc)))
-        except Exception as exc:
-            findings.append(Finding(name, False, f"{type(exc).__name__}: {exc}"[:500]))
-        else:
-            findings.append(Finding(name, True))
+        findings.append(_tried(name, rule, build, leak_seeds, rule_seconds))
+        if findings[-1].hung:
+            break
     return Report(env_id, tuple(findings))
 
 
-Build = Callable[[], TextEnv]
+def _tried(name: str, rule: Rule, build: Build, leak_seeds: int, seconds: float) -> Finding:
+    """One rule in a thread of its own: a hang in there must not hang the checker."""
+    outcome: list[Finding] = []
+
+    def run() -> None:
+        try:
+            rule(build, leak_seeds) if rule in _SEEDED else rule(build)
+        except Skipped as exc:
+            outcome.append(Finding(name, None, str(exc)))
+        except Broken as exc:
+            outcome.append(Finding(name, False, str(exc)))
+        except (Exception, SystemExit) as exc:
+            outcome.append(Finding(name, False, f"{type(exc).__name__}: {exc}"[:500]))
+        else:
+            outcome.append(Finding(name, True))
+
+    thread = threading.Thread(target=run, name="palaestra-check", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if outcome:
+        return outcome[0]
+    return Finding(name, False, f"a reset or step hangs: the rule took more than {seconds:g} s", hung=True)
 
 
 def _gymnasium(build: Build) -> None:
@@ -324,7 +353,23 @@ def _no_leak(build: Build, seeds: int = 20) -> None:
         )
 
 
-RULES: tuple[Callable[[Build], None], ...] = (
+def _no_oracle(build: Build, seeds: int = 20) -> None:
+    """Feedback tells a single reply little about the answer."""
+    env = build()
+    env.close()
+    if not isinstance(env, SingleTurnEnv):
+        raise Skipped("many turns: what a turn tells is the game")
+    if env.feedback_bits is None:
+        raise Skipped("feedback_bits is None: the environment shows tests by design")
+    bits, reply = feedback_bits(build, range(seeds if env.blocking else max(seeds, 64)))
+    if bits > env.feedback_bits:
+        raise Broken(
+            f"the reply {reply[:40]!r} draws {2**bits:.0f} different feedback texts, {bits:.1f} bits; "
+            f"feedback_bits={env.feedback_bits:g} allows {2**env.feedback_bits:.0f}. Say less about the answer"
+        )
+
+
+RULES: tuple[Rule, ...] = (
     _gymnasium,
     _same_task,
     _other_tasks,
@@ -337,7 +382,9 @@ RULES: tuple[Callable[[Build], None], ...] = (
     _fork,
     _async_twins,
     _no_leak,
+    _no_oracle,
 )
+_SEEDED = (_no_leak, _no_oracle)
 
 
 def _play(env: TextEnv, text: str, turns: int) -> tuple[float, dict[str, Any]]:

@@ -18,6 +18,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 
 from ..schema import Feedback, StopReason, Task, clean_text
 from . import feedback as fb
+from .authors import check_knobs
 from .settings import Settings, sort_arguments
 from .spaces import Messages, UnicodeText, as_int_seed
 from .splits import split_of, task_id
@@ -36,9 +37,10 @@ class TextEnv(gym.Env[tuple, str]):
     """A text environment as a real ``gymnasium.Env``.
 
     Class attributes an environment may set: ``env_id`` (shown in task ids before registration), ``max_turns`` (own turn
-    limit), ``max_reward`` (what the right answer earns), ``local_only`` (knobs that name things on this machine, such
-    as files; clients of a server cannot set them) and ``blocking`` (its reply takes long, so ``astep`` runs it
-    in a thread).
+    limit), ``max_reward`` (what the right answer earns), ``feedback_bits`` (how much feedback may tell a single reply,
+    as log2 of the number of texts; None where tests are shown by design), ``local_only`` (knobs that name things on
+    this machine, such as files; clients of a server cannot set them) and ``blocking`` (its reply takes long, so
+    ``astep`` runs it in a thread).
 
     Args:
         **arguments: difficulty knobs of the environment and `Settings`.
@@ -48,6 +50,7 @@ class TextEnv(gym.Env[tuple, str]):
     env_id: str = ""
     max_turns: int | None = None
     max_reward: float = 1.0
+    feedback_bits: float | None = 3.0
     blocking: bool = False
     local_only: tuple[str, ...] = ()
 
@@ -132,7 +135,7 @@ class TextEnv(gym.Env[tuple, str]):
             TypeError: an unknown option, or a seed that is not an integer.
             RuntimeError: no task of the wanted split was found.
         """
-        self._end()
+        self._release()
         self._done = True
         if seed is not None:
             seed = as_int_seed(seed)
@@ -150,6 +153,7 @@ class TextEnv(gym.Env[tuple, str]):
         self._episode_seed, self.settings = seed, settings
         self.current_task, self._toolbox, self._actions, self.messages = None, None, [], []
         self._counts: dict[str, float] = {}
+        check_knobs(knobs, self._name, self._knobs()[0])
         ask = self._draw(knobs, settings)
         self._task_name = self._name_task(knobs, seed)
         self._done = False
@@ -173,7 +177,7 @@ class TextEnv(gym.Env[tuple, str]):
         try:
             early = self._before(text)
             outcome = early if early is not None else self._answer(text)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:  # an author's exit() must not take the trainer along
             outcome = self._broken(exc)
         finally:
             self._busy = False
@@ -197,7 +201,7 @@ class TextEnv(gym.Env[tuple, str]):
         except asyncio.CancelledError:
             self._done = True  # the reply may be half processed: this episode cannot go on
             raise
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             outcome = self._broken(exc)
         finally:
             self._busy = False
@@ -211,7 +215,7 @@ class TextEnv(gym.Env[tuple, str]):
 
     def close(self) -> None:
         """End the episode and release everything. Safe to call twice."""
-        self._end()
+        self._release()
         self._done = True
 
     def fork(self) -> TextEnv:
@@ -238,6 +242,13 @@ class TextEnv(gym.Env[tuple, str]):
     def _turn_limit(self) -> int | None:
         return self.settings.max_turns if self.settings.max_turns is not None else self.max_turns
 
+    def _release(self) -> None:
+        """Call `_end`; what goes wrong in an author's clean-up is logged and changes no step."""
+        try:
+            self._end()
+        except Exception as exc:
+            log.warning("%s: the clean-up of task %s failed", self._name, self._task_name, exc_info=exc)
+
     def _blank(self) -> TextEnv:
         twin = type(self)(**self._arguments)
         twin.env_id = self._name
@@ -249,7 +260,7 @@ class TextEnv(gym.Env[tuple, str]):
             ask = self._open(self.np_random, knobs)
             if settings.split is None or split_of(self._split_key(ask), settings.test_share) == settings.split:
                 return ask
-            self._end()
+            self._release()
         raise RuntimeError(
             f"{self._name}: {MAX_REDRAWS} draws gave no task of split={settings.split!r}; "
             "widen the knobs or change test_share"
@@ -288,13 +299,19 @@ class TextEnv(gym.Env[tuple, str]):
             return self._too_long(text[:200], self.settings.max_chars)
         return self._toolbox.handle(text) if self._toolbox is not None else None
 
-    def _broken(self, exc: Exception) -> Result:
+    def _broken(self, exc: BaseException) -> Result:
         log.warning("%s failed on task %s", self._name, self._task_name, exc_info=exc)
         return Result(None, reason="env_error", error=f"{type(exc).__name__}: {exc}"[:1000])
 
     def _conclude(self, text: str, outcome: Ask | Result) -> Step:
         self._actions.append(text)
         self.messages.append({"role": "assistant", "content": text})
+        try:
+            return self._worded(outcome)
+        except Exception as exc:  # malformed messages, tools, feedback or scores of the author's
+            return self._worded(self._broken(exc))
+
+    def _worded(self, outcome: Ask | Result) -> Step:
         limit = self._turn_limit
         if isinstance(outcome, Ask) and limit is not None and len(self._actions) >= limit:
             last = self._out_of_turns(limit)
@@ -313,12 +330,12 @@ class TextEnv(gym.Env[tuple, str]):
                 False,
                 self._info(fb.of_turn(outcome.feedback, level), outcome),
             )
-        self._done = True
-        self._end()
         info = self._info(fb.of_result(outcome, level, self.max_reward), outcome)
+        self._done = True
+        self._release()
         info["stop_reason"] = outcome.stop_reason.value
         if outcome.failed:
-            info["error"] = outcome.error or "the grader gave no reward"
+            info["error"] = outcome.error or _unscored(outcome.reward)
             return (), math.nan, False, True, info
         assert outcome.reward is not None
         return (), float(outcome.reward), not outcome.truncated, outcome.truncated, info
@@ -353,6 +370,10 @@ class TextEnv(gym.Env[tuple, str]):
         if self.settings.feedback == "reference":
             info["leaky"] = True
         return info
+
+
+def _unscored(reward: float | None) -> str:
+    return "the grader gave no reward" if reward is None else f"the grader gave the reward {reward}, no finite number"
 
 
 def _with_system(messages: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:

@@ -61,6 +61,8 @@ def quote(text: str, limit: int = 60) -> str:
 def as_feedback(value: FeedbackLike, kind: str = "info") -> list[Feedback]:
     """Author's feedback (text, an item, or several) as a list; empty text gives an empty list."""
     items: Iterable[Any] = (value,) if isinstance(value, str | Feedback) else value
+    if not isinstance(items, Iterable):
+        raise TypeError(f"feedback is {value!r:.60}; give text, Feedback, or a list of them")
     result = []
     for item in items:
         if isinstance(item, Feedback):
@@ -69,7 +71,7 @@ def as_feedback(value: FeedbackLike, kind: str = "info") -> list[Feedback]:
             if item:
                 result.append(Feedback(text=item, kind=kind))  # type: ignore[arg-type]
         else:
-            raise TypeError(f"feedback must be text or Feedback items, not {type(item).__name__}")
+            raise TypeError(f"feedback holds {item!r:.60}; give text or Feedback items, not {type(item).__name__}")
     return result
 
 
@@ -115,5 +117,15 @@ def check_level(level: str) -> str:
 
 
 def merge_scores(*parts: Mapping[str, float]) -> dict[str, float]:
-    """Named scores as plain floats, later parts winning."""
-    return {str(name): float(value) for part in parts for name, value in part.items()}
+    """Named scores as plain floats, later parts winning.
+
+    Raises:
+        TypeError: a score is no number.
+    """
+    merged: dict[str, float] = {}
+    for name, value in (pair for part in parts for pair in part.items()):
+        try:
+            merged[str(name)] = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise TypeError(f"scores[{name!r}] is {value!r:.60}; a score is a number") from None
+    return merged

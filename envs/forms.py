@@ -11,6 +11,7 @@ import numpy as np
 
 from ..schema import Feedback, Message, Task
 from . import golds
+from .authors import no_task
 from .core import TextEnv
 from .settings import knob_defaults
 from .turns import Ask, Gold, Result, as_ask, as_result, is_ending
@@ -53,7 +54,8 @@ class SingleTurnEnv(TextEnv):
         """The async twin of :meth:`verify`; a ``verify`` of your own runs in a thread when the class is blocking."""
         if type(self).verify is SingleTurnEnv.verify:
             return await golds.agrade(Gold(task.answer), response, task)
-        return await asyncio.to_thread(self.verify, task, response) if self.blocking else self.verify(task, response)
+        value = await asyncio.to_thread(self.verify, task, response) if self.blocking else self.verify(task, response)
+        return await value if inspect.isawaitable(value) else value
 
     def solution(self, task: Task) -> str | None:
         """A reply that earns the maximum, for checks; None when unknown."""
@@ -71,12 +73,15 @@ class SingleTurnEnv(TextEnv):
         return knob_defaults(self.task)
 
     def _open(self, rng: np.random.Generator, knobs: dict[str, Any]) -> Ask:
-        self.current_task = _as_task(self.task(rng, **knobs), self._name)
-        return Ask(self.current_task.messages)
+        task = _as_task(self.task(rng, **knobs), self._name)
+        if type(self).verify is SingleTurnEnv.verify:
+            golds.require(task.answer, self._name)
+        self.current_task = task
+        return Ask(task.messages)
 
     def _answer(self, text: str) -> Ask | Result:
         assert self.current_task is not None
-        return self._graded(self.verify(self.current_task, text))
+        return self._graded(golds.settled(self.verify(self.current_task, text)))
 
     async def _aanswer(self, text: str) -> Ask | Result:
         assert self.current_task is not None
@@ -135,10 +140,14 @@ class MultiTurnEnv(TextEnv):
         return ask
 
     def _answer(self, text: str) -> Ask | Result:
-        return self._next(self.reply(text))
+        return self._next(golds.settled(self.reply(text)))
+
+    async def _aanswer(self, text: str) -> Ask | Result:
+        value = await asyncio.to_thread(self.reply, text) if self.blocking else self.reply(text)
+        return self._next(await value if inspect.isawaitable(value) else value)
 
     def _next(self, value: Any) -> Ask | Result:
-        return as_result(value, self._name) if is_ending(value) else as_ask(value)
+        return as_result(value, f"{self._name}: reply") if is_ending(value) else as_ask(value)
 
     def _too_long(self, text: str, limit: int) -> Ask | Result:
         note = Feedback(text=f"The reply is longer than {limit} characters and was not read.", kind="format")
@@ -180,7 +189,10 @@ class ToolEnv(MultiTurnEnv):
 
     def _open(self, rng: np.random.Generator, knobs: dict[str, Any]) -> Ask:
         ask = super()._open(rng, knobs)
-        self._tools = tuple(self.tools())
+        tools = self.tools()
+        if not isinstance(tools, Sequence):
+            raise TypeError(f"{self._name}: tools() gave {tools!r:.60}; return a list, e.g. [self.search]")
+        self._tools = tuple(tools)
         return self._with_tools(ask)
 
     def _next(self, value: Any) -> Ask | Result:
@@ -243,12 +255,16 @@ class GeneratorEnv(MultiTurnEnv):
         self.current_task = _conversation(ask)
         return ask
 
+    async def _aanswer(self, text: str) -> Ask | Result:
+        return await asyncio.to_thread(self._answer, text) if self.blocking else self._answer(text)
+
     def _answer(self, text: str) -> Ask | Result:
         assert self._running is not None
         try:
             return as_ask(self._running.send(text))
         except StopIteration as stop:
-            return as_result(stop.value, self._name)
+            ending = stop.value
+        return as_result(ending, self._name)
 
     def _end(self) -> None:
         if self._running is not None:
@@ -269,7 +285,7 @@ def from_function(
 
 def _twin(env: FunctionEnv | GeneratorEnv) -> TextEnv:
     twin = type(env)(env._function, env._oracle, **env._arguments)
-    for name in ("max_turns", "max_reward", "blocking", "local_only", "spec"):
+    for name in ("max_turns", "max_reward", "feedback_bits", "blocking", "local_only", "spec"):
         setattr(twin, name, getattr(env, name))
     twin.env_id = env._name
     return twin
@@ -314,10 +330,14 @@ def _as_task(value: Any, name: str) -> Task:
         return value.model_copy(update={"answer": golds.plain(value.answer)})
     if isinstance(value, tuple) and len(value) == 2:
         prompt, answer = value
-        return Task(
-            id="", prompt=prompt if isinstance(prompt, str) else tuple(_messages(prompt)), answer=golds.plain(answer)
-        )
-    raise TypeError(f"{name}: a task is (prompt, answer) or palaestra.Task(...), not {str(value)[:80]!r}")
+        if isinstance(prompt, str) and not prompt.strip():
+            raise ValueError(f"{name}: the prompt is the empty text {prompt!r}; the policy needs something to read")
+        try:
+            messages = prompt if isinstance(prompt, str) else tuple(_messages(prompt))
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+        return Task(id="", prompt=messages, answer=golds.plain(answer))
+    raise no_task(value, name)
 
 
 def _messages(prompt: Any) -> Iterator[Message]:

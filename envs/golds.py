@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import cmath
 import inspect
 import numbers
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,6 +15,8 @@ from ..schema import Feedback, Task
 from .turns import Gold, Result, as_result
 
 Grader = Callable[[Gold, str, Task], Result]
+
+_FIX = "give a number, text, a dict with 'tests', or a function of the response"
 AsyncGrader = Callable[[Gold, str, Task], Awaitable[Result]]
 
 
@@ -49,6 +52,36 @@ def register_grader(accepts: Callable[[Any], bool], grader: Grader, agrader: Asy
         return await asyncio.to_thread(grader, gold, response, task)
 
     _GRADERS.insert(0, (accepts, grader, agrader or in_thread))
+
+
+def require(value: Any, where: str) -> None:
+    """Refuse an answer that no verifier could ever match, when the task is drawn and not when a reply is judged.
+
+    Args:
+        value: the answer.
+        where: the environment, named in the error.
+
+    Raises:
+        TypeError: no verifier takes an answer of this type.
+        ValueError: it is empty, not a finite number, or its tests are malformed.
+    """
+    if value is None:
+        raise TypeError(f"{where}: the answer is None; {_FIX}, or define verify(self, task, response)")
+    if isinstance(value, bool):
+        raise TypeError(f"{where}: the answer is the bool {value}; give the text the policy must send, e.g. 'yes'")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError(f"{where}: the answer is the empty text {value!r}; {_FIX}")
+    if isinstance(value, float | complex) and not cmath.isfinite(value):
+        raise ValueError(f"{where}: the answer is {value!r}; give a finite number, or text such as '\\infty'")
+    if _is_tests(value):
+        from .code import from_gold
+
+        try:
+            from_gold(value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{where}: the answer's tests cannot be used: {error}") from None
+    if not any(accepts(value) for accepts, _, _ in _GRADERS):
+        raise TypeError(f"{where}: no verifier takes the answer {_short(value)}; {_FIX}")
 
 
 def gold_answer(gold: Gold) -> str | None:
@@ -118,12 +151,24 @@ async def _acode(gold: Gold, response: str, task: Task) -> Result:
 
 
 def _itself(gold: Gold, response: str, task: Task) -> Result:
-    return as_result(gold.reveal()(response), "the answer's checker")
+    return as_result(settled(gold.reveal()(response)), "the answer's checker")
 
 
 async def _aitself(gold: Gold, response: str, task: Task) -> Result:
     value = gold.reveal()(response)
     return as_result(await value if inspect.isawaitable(value) else value, "the answer's checker")
+
+
+def settled(value: Any) -> Any:
+    """What an author's function returned; of a coroutine function the result, waited for on the background loop."""
+    if not inspect.isawaitable(value):
+        return value
+    from .tools import run_coroutine
+
+    async def wait() -> Any:
+        return await value
+
+    return run_coroutine(wait(), timeout=None)
 
 
 _GRADERS: list[tuple[Callable[[Any], bool], Grader, AsyncGrader]] = [
@@ -138,7 +183,8 @@ def _grader(gold: Gold) -> tuple[Grader, AsyncGrader]:
     for accepts, grader, agrader in _GRADERS:
         if accepts(value):
             return grader, agrader
-    raise TypeError(
-        f"no verifier takes an answer of type {type(value).__name__}; return a number, text, a dict with 'tests', or a "
-        "function of the response"
-    )
+    raise TypeError(f"no verifier takes the answer {_short(value)}; {_FIX}")
+
+
+def _short(value: Any) -> str:
+    return f"of type {type(value).__name__}: {str(value)[:60]!r}"

@@ -6,6 +6,7 @@ prompt or in the attempt is no leak, nor is a text that the same attempt draws o
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from .core import TextEnv
 
 JUNK = "asdf ((( \\boxed{ %%% 🙂"
 _NUMBER = re.compile(r"\\boxed\{[^{}]{1,100}\}|(?<![\w.])-?\d+(?:[.,/]\d+)*%?")
+
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,48 @@ def leak_test(make_env: Callable[[], TextEnv], seeds: Iterable[int], max_turns: 
                 ]
     env.close()
     return [leak for leak in suspects if not _common(leak, told)]
+
+
+# Replies that do not depend on the task, one for each way in which environments read answers.
+FIXED = (
+    "", JUNK, "7", "123456789", "abcdefghijkl", "\\boxed{12}", "<answer>5</answer>", "<answer>1+2</answer>", '{"output": "abab"}',
+    "```python\ndef solve(*a):\n    return a[0]\n```", "```text\n[1, 2]\n```",
+)  # fmt: skip
+
+
+def feedback_bits(make_env: Callable[[], TextEnv], seeds: Iterable[int]) -> tuple[float, str]:
+    """How much one reply can learn from feedback in an environment of one turn: no oracle by many tries.
+
+    A reply that does not depend on the task is given to many tasks. What differs in the feedback then tells about the
+    task: the prompt, which is known (its words are masked), or the answer, which is not.
+
+    Args:
+        make_env: makes the environment.
+        seeds: tasks to try.
+
+    Returns:
+        Log2 of the most texts that one reply drew, and that reply.
+    """
+    env = make_env()
+    seeds, worst, which = list(seeds), 0.0, ""
+    for reply in FIXED:
+        plain, masked = set(), set()
+        for seed in seeds:
+            env.reset(seed=seed)
+            known = {word.casefold() for m in env.messages for word in _WORD.findall(f"{m['content']} {reply}")}
+            info = env.step(reply)[4]
+            plain.add(tuple(item.text for item in info["feedback"]))
+            masked.add(tuple(_masked(item.text, known) for item in info["feedback"]))
+        bits = math.log2(min(len(plain), len(masked)))  # masking itself may tell texts apart
+        if bits > worst:
+            worst, which = bits, reply
+    env.close()
+    return worst, which
+
+
+def _masked(text: str, known: set[str]) -> str:
+    """``text`` with every word that is known blanked out."""
+    return _WORD.sub(lambda match: "·" if match[0].casefold() in known else match[0], text)
 
 
 def attempts(env: TextEnv) -> dict[str, str]:

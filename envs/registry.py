@@ -18,6 +18,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, parse_env_id
 from gymnasium.envs.registration import registry as gymnasium_registry
 
+from .authors import check_function, check_instance
 from .builtin import BUILTIN
 from .settings import nearest
 
@@ -81,6 +82,7 @@ class _Class:
 
     def __call__(self, **arguments: Any) -> Any:
         made = self.form(**arguments)
+        check_instance(self.id, made)
         if not made.env_id:
             made.env_id = self.id
         return made
@@ -115,6 +117,7 @@ def env(
     *,
     max_turns: int | None = None,
     max_reward: float = 1.0,
+    feedback_bits: float | None = 3.0,
     blocking: bool = False,
     local_only: tuple[str, ...] = (),
     oracle: Callable[..., Any] | None = None,
@@ -131,6 +134,8 @@ def env(
         id: Gymnasium id, with or without a namespace.
         max_turns: replies after which an unfinished episode is truncated.
         max_reward: what the right answer earns.
+        feedback_bits: how much the feedback of a single turn may tell a reply, as log2 of the number of texts; None
+            where tests are shown by design.
         blocking: a reply takes long to judge, so ``astep`` runs it in a thread.
         local_only: knobs that name things on this machine, such as files; clients of a server cannot set them.
         oracle: see above.
@@ -144,8 +149,17 @@ def env(
         'user'
     """
 
+    if not isinstance(id, str):
+        raise TypeError(f"@palaestra.env needs an id: write @palaestra.env('my/Name-v0'), not {id!r:.60}")
+
     def decorate(function: F) -> F:
-        attributes: dict[str, Any] = {"max_reward": max_reward, "blocking": blocking, "local_only": local_only}
+        check_function(id, function)
+        attributes: dict[str, Any] = {
+            "max_reward": max_reward,
+            "feedback_bits": feedback_bits,
+            "blocking": blocking,
+            "local_only": local_only,
+        }
         if max_turns is not None:
             attributes["max_turns"] = max_turns
         if oracle is not None:
@@ -180,6 +194,7 @@ def register(id: str, target: Any, **kwargs: Any) -> None:
     if isinstance(target, type):
         build: Any = _Class(id, target)
     elif callable(target):
+        check_function(id, target)
         build = _Function(id, target)
     else:
         raise TypeError(f"register({id!r}): {target!r} is neither a class nor a function")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticSchemaGenerationError, create_model
 
 from ..schema import Feedback, clean_text
 from . import toolcalls
@@ -218,7 +218,10 @@ def as_text(value: Any) -> str:
 
 def _argument_model(function: Callable[..., Any], name: str) -> tuple[type[BaseModel], dict[str, str]]:
     """A pydantic model of a function's parameters, and its documentation (``""`` is the description)."""
-    hints = typing.get_type_hints(function, include_extras=True)
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"tool {name}: a type hint cannot be resolved ({error}); import it at module level") from None
     texts = _documentation(inspect.getdoc(function) or "")
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(function).parameters.values():
@@ -234,7 +237,13 @@ def _argument_model(function: Callable[..., Any], name: str) -> tuple[type[BaseM
         text = texts.get(parameter.name)
         fields[parameter.name] = (hints[parameter.name], Field(default, description=text) if text else default)
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())
-    return create_model(name, __config__=config, **fields), texts
+    try:
+        return create_model(name, __config__=config, **fields), texts
+    except PydanticSchemaGenerationError as error:
+        first = str(error).partition(". ")[0]
+        raise TypeError(
+            f"tool {name}: {first}; hint arguments with str, int, float, bool, list, dict, Literal or a pydantic model"
+        ) from None
 
 
 def _documentation(doc: str) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic import ValidationError
 
 from ..schema import Feedback, Message, StopReason, clean_text
 
@@ -39,9 +42,16 @@ class Ask:
     scores: Mapping[str, float] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reward", _finite(self.reward))
+        if callable(self.tools) or not isinstance(self.tools, Sequence):
+            raise TypeError(f"Ask(tools={self.tools!r:.60}): give a list of functions, e.g. tools=[search]")
+
     def messages(self) -> list[dict[str, Any]]:
         """The turn as fresh message dicts."""
-        parts = [self.text] if isinstance(self.text, str | Message | Mapping) else list(self.text)
+        parts = [self.text] if isinstance(self.text, str | Message | Mapping) else self.text
+        if not isinstance(parts, Sequence) or not parts:
+            raise TypeError(f"a prompt must be text or chat messages, not {type(parts).__name__}: {str(parts)[:60]!r}")
         return [_message(part) for part in parts]
 
 
@@ -75,6 +85,13 @@ class Result:
     truncated: bool = False
     stop: StopReason | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reward", _number(self.reward, "Result"))
+        if not isinstance(self.feedback, str | Feedback | list | tuple):
+            raise TypeError(
+                f"Result(feedback={self.feedback!r:.60}): feedback is text, Feedback, or a list of them ('' for none)"
+            )
 
     @property
     def failed(self) -> bool:
@@ -130,8 +147,16 @@ def as_ask(value: Any) -> Ask:
         return value
     if isinstance(value, str | Message | Mapping) or (isinstance(value, list | tuple) and value):
         return Ask(value)
+    hint = ""
+    if inspect.isgenerator(value):
+        hint = "; a method that yields is no reply: return the turn, or write a generator function with @palaestra.env"
+    elif value is None:
+        hint = "; nothing was yielded or returned"
+    elif isinstance(value, bool | int | float):
+        hint = "; a reward is returned, not yielded"
     raise TypeError(
-        f"a turn must be text, chat messages or palaestra.Ask(...), not {type(value).__name__}: {str(value)[:80]!r}"
+        f"a turn must be text, chat messages or palaestra.Ask(...), not {type(value).__name__}: "
+        f"{str(value)[:80]!r}{hint}"
     )
 
 
@@ -151,11 +176,14 @@ def as_result(value: Any, where: str = "the environment") -> Result:
         reward, feedback = value
         if isinstance(feedback, str | Feedback | list | tuple):
             return Result(_number(reward, where), feedback)
-    elif value is not None:
-        return Result(_number(value, where))
-    raise TypeError(
-        f"{where} ended with {str(value)[:80]!r}; return a reward, (reward, feedback) or palaestra.Result(...)"
-    )
+        raise TypeError(
+            f"{where} gave feedback of type {type(feedback).__name__}: {str(feedback)[:60]!r}; feedback is text, "
+            "Feedback, or a list of them ('' for none)"
+        )
+    if value is not None and not isinstance(value, tuple):
+        return Result(_number(value, where), ())
+    what = "None (is a `return` missing?)" if value is None else repr(str(value)[:80])
+    raise TypeError(f"{where} ended with {what}; return a reward, (reward, feedback) or palaestra.Result(...)")
 
 
 def is_ending(value: Any) -> bool:
@@ -173,18 +201,37 @@ def _number(reward: Any, where: str) -> float | None:
     if reward is None:
         return None
     try:
+        if isinstance(reward, str):
+            raise TypeError
         return float(reward)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
-            f"{where} gave the reward {reward!r}; a reward is a number, or None if grading failed"
+            f"{where} gave the reward {str(reward)[:60]!r} ({type(reward).__name__}); a reward is a finite number, or "
+            "None if grading failed"
         ) from None
+
+
+def _finite(reward: Any) -> float:
+    number = _number(reward, "Ask(reward=...)")
+    if number is None or not math.isfinite(number):
+        raise TypeError(f"Ask(reward={reward!r}): the reward of a step that goes on is a finite number (0 for none)")
+    return number
 
 
 def _message(part: Any) -> dict[str, Any]:
     if isinstance(part, str):
         return {"role": "user", "content": clean_text(part)}
-    message = part if isinstance(part, Message) else Message(**dict(part))
-    return message.to_dict()
+    if not isinstance(part, Message | Mapping):
+        raise TypeError(
+            f"a message must be text or {{'role', 'content'}}, not {type(part).__name__}: {str(part)[:60]!r}"
+        )
+    try:
+        return (part if isinstance(part, Message) else Message(**dict(part))).to_dict()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise TypeError(
+            f"the message {str(part)[:60]!r} has a bad {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from None
 
 
 Verify = Callable[[str], Any]

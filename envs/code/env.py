@@ -17,7 +17,7 @@ from .problem import Problem
 REWARDS = ("share", "all")
 
 
-@env("palaestra/Code-v0", local_only=("tasks",), blocking=True)
+@env("palaestra/Code-v0", local_only=("tasks",), blocking=True, feedback_bits=None)  # it shows feedback tests
 def code(
     rng: np.random.Generator,
     family: str = "mixed",
@@ -34,7 +34,8 @@ def code(
         family: a generated family, several joined by commas, or ``mixed`` for all.
         level: difficulty from 1 to 3.
         tasks: a file of problems instead: APPS, TACO, LiveCodeBench, HumanEval or MBPP.
-        reward: ``share`` of tests passed, or ``all`` or nothing.
+        reward: ``share`` of tests passed (above what a program printed in the prompt passes as it stands), or ``all``
+            or nothing.
         public: tests of a file's problem that stand in the prompt, where the file does not say.
         shown: share of the other tests of a file's problem that may be shown when they fail.
     """

@@ -88,7 +88,7 @@ def grade_problem(problem: Problem, response: str, reward: str = "share", sandbo
     passed = sum(result.passed for result in results.values())
     share = passed / len(problem.tests)
     scores = {"passed": share, "tests": float(len(problem.tests))}
-    earned = share if reward == "share" else float(passed == len(problem.tests))
+    earned = problem.earned(share) if reward == "share" else float(passed == len(problem.tests))
     if passed == len(problem.tests):
         return Result(1.0, "Accepted: all tests pass.", "correct", scores)
     text, reason = report(problem.tests, results, run.traceback, run.reason)

@@ -49,6 +49,8 @@ class Problem:
         constraint: looks at the code before it runs and says what rule it breaks, or "".
         judge: grades the data one call returned, instead of tests with expected outputs; see `Judged`.
         solutions: replies ``reference``, ``wrong`` and ``slow``, where the problem is generated.
+        baseline: share of the tests that a program printed in the statement passes as it stands. Copying it earns
+            nothing: rewards by share count what lies above.
         id: name of the problem, if it has one.
     """
 
@@ -60,7 +62,12 @@ class Problem:
     constraint: Callable[[str], str] | None = field(default=None, repr=False)
     judge: Callable[[Any], Judged] | None = field(default=None, repr=False)
     solutions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    baseline: float = 0.0
     id: str = ""
+
+    def earned(self, share: float) -> float:
+        """The reward for a share of the tests."""
+        return max(0.0, (share - self.baseline) / (1.0 - self.baseline))
 
     @property
     def prompt(self) -> str:

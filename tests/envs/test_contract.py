@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import random
 import subprocess
@@ -16,7 +17,7 @@ from gymnasium.wrappers import RecordEpisodeStatistics
 import palaestra as pl
 from palaestra.envs import list_envs
 from palaestra.envs.check import RULES, check
-from palaestra.envs.leak import leak_test
+from palaestra.envs.leak import feedback_bits, leak_test
 from palaestra.schema import Feedback
 
 IDS = [entry.id for entry in list_envs() if entry.id.startswith("palaestra/")]
@@ -294,6 +295,193 @@ def test_the_checker_finds_an_endless_environment():
             yield f"{int(rng.integers(1000))} and so on"
 
     assert any("max_turns" in detail for detail in _failed("broken/Endless-v0").values())
+
+
+# name -> (class, words of the finding): each breaks one rule that the examples above keep
+class _Numbers(pl.SingleTurnEnv):
+    """A sound environment that the broken ones below are made from."""
+
+    def task(self, rng):
+        n = int(rng.integers(10**8))
+        return pl.Task(prompt=f"Say the number after {n}.", answer=str(n + 1))
+
+    def verify(self, task, response):
+        return float(response.strip() == task.answer), "" if response.strip() == task.answer else "Not that number."
+
+    def solution(self, task):
+        return task.answer
+
+
+class _ListObservation(_Numbers):
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed, options=options)
+        return list(observation), info
+
+
+class _NoOptions(_Numbers):
+    def reset(self, *, seed=None):
+        return super().reset(seed=seed)
+
+
+class _BothFlags(_Numbers):
+    def step(self, action):
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, True, True, info
+
+
+class _IntReward(_Numbers):
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, int(reward), terminated, truncated, info
+
+
+class _NoReason(_Numbers):
+    def step(self, action):
+        *step, info = super().step(action)
+        del info["reason"]
+        return (*step, info)
+
+
+class _TextFeedback(_Numbers):
+    def step(self, action):
+        *step, info = super().step(action)
+        return (*step, {**info, "feedback": [item.text for item in info["feedback"]]})
+
+
+class _Generous(_Numbers):
+    def verify(self, task, response):
+        return 2.0 if response else 0.0
+
+
+class _NanWithoutError(_Numbers):
+    def step(self, action):
+        observation, _, terminated, truncated, info = super().step(action)
+        return observation, math.nan, terminated, truncated, info
+
+
+class _GoesOn(_Numbers):
+    def _accept(self, action):
+        self._done = not self.messages
+        return super()._accept(action)
+
+
+class _CloseOnce(_Numbers):
+    closed = False
+
+    def close(self):
+        if self.closed:
+            raise RuntimeError("closed twice")
+        self.closed = True
+        super().close()
+
+
+class _TakesAnything(_Numbers):
+    def _accept(self, action):
+        return super()._accept("" if action is None else action)
+
+
+class _NoUnicode(_Numbers):
+    def verify(self, task, response):
+        response.encode("ascii")
+        return super().verify(task, response)
+
+
+class _Sleeps(_Numbers):
+    def verify(self, task, response):
+        while len(response) > 10**5:
+            time.sleep(0.01)
+        return super().verify(task, response)
+
+
+class _OtherTwin(_Numbers):
+    async def averify(self, task, response):
+        return 0.25
+
+
+class _Injected(_Numbers):
+    def verify(self, task, response):
+        return 1.0 if '"ok": true' in response else super().verify(task, response)
+
+
+class _Oracle(_Numbers):
+    def verify(self, task, response):
+        near = [a == b for a, b in zip(response.ljust(9), task.answer.ljust(9), strict=False)]
+        return float(response == task.answer), "".join("+" if hit else "-" for hit in near)
+
+
+class _Chat(pl.MultiTurnEnv):
+    max_turns = 5
+
+    def start(self, rng):
+        return f"Talk about {int(rng.integers(10**8))}."
+
+    def reply(self, text):
+        return "And?"
+
+
+class _NoLimit(_Chat):
+    def _out_of_turns(self, limit):
+        return pl.Result(0.0, "Over.", "over")
+
+
+class _Counts(_Chat):
+    replies = 0
+
+    def reply(self, text):
+        _Counts.replies += 1
+        return f"{_Counts.replies} replies."
+
+
+class _Quits(_Numbers):
+    def task(self, rng):
+        raise SystemExit("no tasks left")
+
+
+BROKEN = {
+    "a list as the observation": (_ListObservation, "observation"),
+    "reset without options": (_NoOptions, "options"),
+    "both flags": (_BothFlags, "both true"),
+    "an int as the reward": (_IntReward, "reward is a int"),
+    "no reason in info": (_NoReason, "info['reason']"),
+    "feedback that is text": (_TextFeedback, "holds a str"),
+    "more than max_reward": (_Generous, "earned 2"),
+    "nan without an error": (_NanWithoutError, "without info['error']"),
+    "a step after the end": (_GoesOn, "after the end was accepted"),
+    "close once": (_CloseOnce, "closed twice"),
+    "any action": (_TakesAnything, "step(None) was accepted"),
+    "ASCII only": (_NoUnicode, "UnicodeEncodeError"),
+    "a hang": (_Sleeps, "hangs"),
+    "another async twin": (_OtherTwin, "astep() gave another result"),
+    "a reward for an injected result": (_Injected, "earned 1"),
+    "an oracle of single letters": (_Oracle, "different feedback texts"),
+    "a turn limit that does not truncate": (_NoLimit, "max_turns"),
+    "state in the class": (_Counts, "eterministic"),
+    "exit in the task": (_Quits, "SystemExit"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_checker_finds(name):
+    form, words = BROKEN[name]
+    env_id = f"broken/{form.__name__.strip('_')}-v0"
+    pl.register(env_id, form)
+    report = check(env_id, leak_seeds=5, rule_seconds=3.0 if form is _Sleeps else 60.0)
+    assert not report.ok and any(words in finding.detail for finding in report.findings), report.findings
+
+
+def test_the_checker_passes_what_the_broken_ones_are_made_from():
+    pl.register("broken/Sound-v0", _Numbers)
+    report = check("broken/Sound-v0", leak_seeds=5)
+    assert report.ok, report.findings
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_no_reply_learns_much_from_the_feedback_of_one_turn(env_id):
+    env = pl.make(env_id)
+    if not isinstance(env, pl.SingleTurnEnv) or env.feedback_bits is None:
+        pytest.skip("many turns, or tests that are shown by design")
+    bits, reply = feedback_bits(lambda: pl.make(env_id), range(10 if env.blocking else 100))
+    assert bits <= env.feedback_bits, (bits, reply)
 
 
 def test_gymnasiums_checker_takes_the_reference_environments(recwarn):

@@ -83,6 +83,7 @@ PROGRAMS = (
             Mutant("range(0,", "range(1,", lambda x, k: sum(x[1::k])),
             Mutant("len(xs)", "len(xs) - 1", lambda x, k: sum(x[: max(len(x) - 1, 0) : k])),
             Mutant("total += xs[i]", "total += i", lambda x, k: sum(range(0, len(x), k))),
+            Mutant("len(xs), k", "len(xs), 1", lambda x, k: sum(x)),
         ),
     ),
     Program(
@@ -195,7 +196,8 @@ def repair(rng: np.random.Generator, level: int) -> Problem:
     faulty = program.with_fault(mutant)
     statement = f"This function should return {program.words}, but it has a fault. Write it correctly.\n\n{faulty}"
     solutions = {"reference": reply(program.code), "wrong": reply(faulty), "slow": reply(spin(program.code))}
-    return Problem(statement, tests, solutions=solutions)
+    kept = sum(program.run(xs, k) == mutant.run(xs, k) for xs, k in inputs)
+    return Problem(statement, tests, solutions=solutions, baseline=kept / len(inputs))
 
 
 def test_writing(rng: np.random.Generator, level: int) -> Problem:

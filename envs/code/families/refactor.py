@@ -164,6 +164,29 @@ def _collatz(n: int) -> int:
     return steps
 
 
+# Ways to run code that the syntax tree does not show.
+_FORBIDDEN = frozenset(
+    {
+        "exec", "eval", "compile", "__import__", "__builtins__", "builtins", "importlib", "runpy", "code", "getattr",
+        "globals", "locals", "vars", "subprocess", "os", "sys", "types", "marshal", "pickle", "ctypes", "timeit",
+        "inspect",
+    }
+)  # fmt: skip
+
+
+def _names(node: ast.AST) -> list[str]:
+    """The names a node of a syntax tree speaks of: variables, attributes and imports."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    if isinstance(node, ast.Import):
+        return [part for alias in node.names for part in alias.name.split(".")]
+    if isinstance(node, ast.ImportFrom):
+        return [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+    return []
+
+
 def uses_no_loops(code: str) -> str:
     """The rule a program breaks: loops and comprehensions are forbidden; "" if it breaks none."""
     try:
@@ -174,8 +197,9 @@ def uses_no_loops(code: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, forbidden):
             return f"Line {node.lineno} holds a loop or a comprehension; neither is allowed here."
-        if isinstance(node, ast.Name) and node.id in ("exec", "eval", "compile", "__import__"):
-            return f"`{node.id}` is not allowed here."
+        for name in _names(node):
+            if name in _FORBIDDEN:
+                return f"`{name}` is not allowed here."
     return ""
 
 
@@ -220,7 +244,8 @@ def _fast(rng: np.random.Generator, level: int) -> Problem:
         "wrong": reply(header + wrong),
         "slow": reply(header + task.slow),
     }
-    return Problem(statement, tests, solutions=solutions)
+    # the program of the statement passes all but the large input
+    return Problem(statement, tests, solutions=solutions, baseline=(len(tests) - 1) / len(tests))
 
 
 __all__ = ["refactor", "spin", "uses_no_loops"]
