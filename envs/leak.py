@@ -62,8 +62,8 @@ def leak_test(make_env: Callable[[], TextEnv], seeds: Iterable[int], max_turns: 
 
 # Replies that do not depend on the task, one for each way in which environments read answers.
 FIXED = (
-    "", JUNK, "7", "123456789", "abcdefghijkl", "\\boxed{12}", "<answer>5</answer>", "<answer>1+2</answer>", '{"output": "abab"}',
-    "```python\ndef solve(*a):\n    return a[0]\n```", "```text\n[1, 2]\n```",
+    "", JUNK, "7", "123456789", "abcdefghijkl", "\\boxed{12}", "<answer>5</answer>", "<answer>1+2</answer>",
+    '{"output": "abab"}', "```python\ndef solve(*a):\n    return a[0]\n```", "```text\n[1, 2]\n```",
 )  # fmt: skip
 
 
