@@ -23,7 +23,8 @@ from .html import write_html
 from .lms import ChatLM, as_lm
 from .prompt import Prompt
 from .replay import ReplayLM, ReplayMismatch, difference_reward, replay
-from .samples import TreeSample, node_weights, to_rollout, to_samples
+from .rollouts import to_rollout
+from .samples import TreeSample, node_weights, to_samples
 from .score import Score, best_constant, score
 from .tasks import LongTask, generate
 from .trace import Node, Trace

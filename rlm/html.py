@@ -7,6 +7,8 @@ from pathlib import Path
 
 from .trace import Node, Trace
 
+Below = dict[str | None, list[Node]]  # children by the parent's id
+
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1f24;background:#fff}
 pre{background:#f4f5f7;padding:.6rem .8rem;border-radius:6px;overflow-x:auto;white-space:pre-wrap;margin:.4rem 0}
@@ -28,14 +30,14 @@ def write_html(trace: Trace, path: str | Path, title: str = "Rollout tree") -> P
 
 def page(trace: Trace, title: str = "Rollout tree") -> str:
     """The page as text."""
-    root = trace.root
+    root, below = trace.root, trace.by_parent()
     policy = "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'>{policy}<title>{escape(title)}</title>"
         f"<style>{_STYLE}</style><h1>{escape(title)}</h1>"
         f"<p><b>Question</b></p>{_pre(root.question)}"
         f"<p><b>Answer</b> <span class='{_mark(root)}'>{escape(str(root.status))}</span></p>{_pre(root.answer or '')}"
-        f"{_usage(trace)}{_node(trace, root, True)}</html>"
+        f"{_usage(trace)}{_node(below, root, True)}</html>"
     )
 
 
@@ -53,7 +55,7 @@ def _usage(trace: Trace) -> str:
     return f"<table>{head}{body}</table>"
 
 
-def _node(trace: Trace, node: Node, is_open: bool) -> str:
+def _node(below: Below, node: Node, is_open: bool) -> str:
     note = f" · {escape(node.note)}" if node.note else ""
     context = f" · context {node.context_kind} of {node.context_chars:,}" if node.kind == "rlm" else ""
     head = (
@@ -65,11 +67,11 @@ def _node(trace: Trace, node: Node, is_open: bool) -> str:
     if node.kind == "llm":
         parts += [_pre(m["content"]) for m in node.messages]
     else:
-        parts += [_turn(trace, node, i) for i in range(len(node.turns))]
+        parts += [_turn(below, node, i) for i in range(len(node.turns))]
     return f"<details{' open' if is_open else ''}>{head}{''.join(parts)}</details>"
 
 
-def _turn(trace: Trace, node: Node, index: int) -> str:
+def _turn(below: Below, node: Node, index: int) -> str:
     turn = node.turns[index]
     parts = [f"<details><summary class='meta'>reply</summary>{_pre(turn.reply.text)}</details>"]
     for cell in turn.cells:
@@ -77,7 +79,7 @@ def _turn(trace: Trace, node: Node, index: int) -> str:
         parts.append(_pre(cell.output, "out" if cell.status == "ok" else "bad"))
         left_out = f" · {cell.omitted} characters left out" if cell.omitted else ""
         parts.append(f"<p class='meta'>{escape(cell.status)} · {cell.seconds * 1000:.1f} ms{left_out}</p>")
-    parts += [_node(trace, child, False) for child in trace.children(node) if child.parent_turn == index]
+    parts += [_node(below, child, False) for child in below.get(node.id, []) if child.parent_turn == index]
     last = " open" if index == len(node.turns) - 1 else ""
     return f"<details{last}><summary>turn {index + 1}</summary>{''.join(parts)}</details>"
 

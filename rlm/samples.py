@@ -17,10 +17,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..schema import Feedback, Message, Rollout, StopReason, Turn
 from .tasks.base import seeded
 from .trace import Node, Trace
-from .types import Status
 
 ChildWeight = Literal["mean", "sum", "sample", "none"]
 
@@ -67,8 +65,9 @@ def node_weights(trace: Trace, child_weight: ChildWeight = "mean", seed: int = 0
     if child_weight not in ("mean", "sum", "sample", "none"):
         raise ValueError(f"child_weight is {child_weight!r}; choose mean, sum, sample or none")
     weights: dict[str, float] = {trace.root.id: 1.0}
+    below = trace.by_parent()
     for node in trace.walk():
-        children = [child for child in trace.children(node) if has_tokens(child)]
+        children = [child for child in below.get(node.id, []) if has_tokens(child)]
         if not children:
             continue
         own = weights.get(node.id, 0.0)
@@ -140,74 +139,3 @@ def _rows(node: Node, weight: float, advantage: float) -> list[TreeSample]:
         truncated = truncated or reply.finish_reason == "length"
     finish()
     return rows
-
-
-_STOP = {
-    Status.ANSWERED: StopReason.FINISHED,
-    Status.NO_ANSWER: StopReason.INVALID_ACTION,
-    Status.TURN_LIMIT: StopReason.TURN_LIMIT,
-    Status.BUDGET: StopReason.BUDGET,
-    Status.TIMEOUT: StopReason.TIMEOUT,
-    Status.LM_ERROR: StopReason.ENV_ERROR,
-    Status.REPL_DEAD: StopReason.ENV_ERROR,
-    Status.CANCELLED: StopReason.CANCELLED,
-}
-
-
-def stop_reason(status: str) -> StopReason:
-    """The shared word for how a node ended."""
-    return _STOP[Status(status)]
-
-
-def to_rollout(
-    trace: Trace,
-    reward: float | None,
-    task_id: str,
-    node: Node | None = None,
-    child_weight: ChildWeight = "mean",
-    train_depths: Collection[int] | None = None,
-    env_id: str = "",
-    rollout_id: str | None = None,
-) -> Rollout:
-    """The tree as nested rollouts: what the trainer, the judges and the viewer read.
-
-    Children carry the root's reward and, in `metrics`, their ``weight`` and ``depth``. A child is a rollout of the
-    sub-task, named by the task's id and its place in the tree.
-    """
-    weights = node_weights(trace, child_weight)
-    if train_depths is not None:
-        weights = {name: w if trace.nodes[name].depth in train_depths else 0.0 for name, w in weights.items()}
-
-    def make(node: Node, own_id: str) -> Rollout:
-        turns = []
-        if has_tokens(node):
-            for turn in node.turns:
-                reply = turn.reply
-                stop: Literal["stop", "length"] = "length" if reply.finish_reason == "length" else "stop"
-                turns.append(Turn(
-                    prompt_ids=reply.prompt_ids, completion_ids=reply.token_ids, logprobs=reply.logprobs, stop=stop,
-                    policy_version=reply.policy_version,
-                ))  # fmt: skip
-        status = Status(node.status or Status.CANCELLED)
-        infra = status in (Status.LM_ERROR, Status.REPL_DEAD, Status.CANCELLED)
-        feedback = [Feedback(text=f"{status.value}: {node.error}", kind="error")] if node.error else []
-        return Rollout(
-            id=own_id,
-            task_id=task_id if node.parent is None else f"{task_id}/{node.id}",
-            env_id=env_id,
-            messages=tuple(Message(**m) for m in node.messages),
-            turns=tuple(turns),
-            reward=None if infra else reward,
-            feedback=tuple(feedback),
-            terminated=status is Status.ANSWERED,
-            truncated=status is not Status.ANSWERED,
-            stop_reason=stop_reason(status),
-            error=node.error or status.value if infra else None,
-            metrics={
-                "weight": weights.get(node.id, 0.0), "depth": float(node.depth), "turns": float(len(node.turns)),
-            },
-            children=tuple(make(child, f"{own_id}/{child.id}") for child in trace.children(node)),
-        )  # fmt: skip
-
-    start = node or trace.root
-    return make(start, rollout_id or f"{task_id}/{start.id}")

@@ -109,24 +109,27 @@ class Trace:
         """The first node."""
         return next(iter(self.nodes.values()))
 
+    def by_parent(self) -> dict[str | None, list[Node]]:
+        """Direct children by the parent's id (None for the root), in order of (turn, call)."""
+        found: dict[str | None, list[Node]] = {}
+        for node in list(self.nodes.values()):  # a copy: a run in another thread may be opening nodes
+            found.setdefault(node.parent, []).append(node)
+        for row in found.values():
+            row.sort(key=lambda n: (n.parent_turn, n.call_index))
+        return found
+
     def children(self, node: Node) -> list[Node]:
-        """Direct children, in order of (turn, call)."""
-        found = [n for n in self.nodes.values() if n.parent == node.id]
-        return sorted(found, key=lambda n: (n.parent_turn, n.call_index))
+        """Direct children of one node, in order of (turn, call); for all nodes see `by_parent`."""
+        return self.by_parent().get(node.id, [])
 
     def walk(self) -> Iterator[Node]:
         """Nodes depth first, parents before children."""
-        by_parent: dict[str | None, list[Node]] = {}
-        for node in self.nodes.values():
-            by_parent.setdefault(node.parent, []).append(node)
-
-        def below(node: Node) -> Iterator[Node]:
+        below = self.by_parent()
+        todo = below.get(None, [])[::-1]
+        while todo:
+            node = todo.pop()
             yield node
-            for child in sorted(by_parent.get(node.id, []), key=lambda n: (n.parent_turn, n.call_index)):
-                yield from below(child)
-
-        for node in by_parent.get(None, []):
-            yield from below(node)
+            todo += below.get(node.id, [])[::-1]
 
     def open(self, node: Node) -> None:
         """Add a node."""

@@ -101,6 +101,8 @@ async def _play(
         observation, info = await inner.areset(seed=ref.seed, options=ref.options)
     else:
         observation, info = env.reset(seed=ref.seed, options=ref.options)
+    if getattr(inner, "wants_policy", False):
+        inner.use_sub(model)
     first = [dict(message) for message in observation]
     episode = Episode(messages=list(first), turns=[])
     tokens = turns = 0
@@ -120,12 +122,14 @@ async def _play(
             episode.cut(StopReason.TURN_LIMIT)
             break
         episode.messages.extend(new)
+    rollout_id = f"{group_id}-{j}"
+    episode.adopt(inner, rollout_id)
     if episode.stop is StopReason.TIMEOUT:
         env.close()
     else:
         source.release(env)
     task_id = str(info.get("task_id") or f"{source.config.id}:{ref.seed}")
-    rollout = episode.rollout(f"{group_id}-{j}", task_id, group_id, source.config.id)
+    rollout = episode.rollout(rollout_id, task_id, group_id, source.config.id)
     rollout = rollout.model_copy(update={"metrics": {**rollout.metrics, "completion_tokens": float(tokens)}})
     return Task(id=task_id, prompt=tuple(Message(**m) for m in first)), rollout, episode.key
 

@@ -51,6 +51,11 @@ class Episode:
         """End at one of the trainer's own limits, with the rewards earned so far."""
         self.stop, self.truncated = stop, True
 
+    def adopt(self, env: Any, rollout_id: str) -> None:
+        """Take the sub-calls of an environment that nests rollouts, also when the trainer cut it short."""
+        if hasattr(env, "children"):
+            self.children = env.children(self.reward, rollout_id)
+
     def rollout(self, rollout_id: str, task_id: str, group_id: str, env_id: str) -> Rollout:
         """The finished rollout."""
         return Rollout(
@@ -189,7 +194,9 @@ class RolloutWorker:
             following = self.chat.next(ids, turn.completion_ids, history, answer, new, tools)
             episode.messages.extend(new)
             ids = following.ids
-        rollout = episode.rollout(f"{group_id}-{j}", task_id, group_id, self.source.config.id)
+        rollout_id = f"{group_id}-{j}"
+        episode.adopt(inner, rollout_id)
+        rollout = episode.rollout(rollout_id, task_id, group_id, self.source.config.id)
         known = getattr(inner, "current_task", None) or getattr(inner, "task", None)
         metadata = dict(known.metadata) if isinstance(known, Task) else {}
         gold = known.answer if isinstance(known, Task) and isinstance(known.answer, (str, int, float)) else None

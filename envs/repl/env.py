@@ -15,14 +15,14 @@ from ...rlm.guest import as_text
 from ...rlm.lms import as_lm
 from ...rlm.prompt import Prompt
 from ...rlm.replay import ReplayLM
-from ...rlm.samples import stop_reason, to_rollout
+from ...rlm.rollouts import stop_reason, to_rollout
 from ...rlm.score import score
 from ...rlm.tasks import LongTask, generate
 from ...rlm.tasks.leaf import OracleLM
 from ...rlm.trace import Node, Trace
 from ...rlm.tree import CallFailed, Tree
 from ...rlm.types import LM, Limits, Reply, Status
-from ...schema import Feedback, Task
+from ...schema import Feedback, Rollout, Task
 from ..core import TextEnv
 from ..turns import Ask, Result
 from .loop import host
@@ -155,6 +155,18 @@ class RecursiveREPL(TextEnv):
             raise RuntimeError("there is no episode yet; call reset() first")
         return self._tree.trace
 
+    def children(self, reward: float | None, rollout_id: str | None = None) -> tuple[Rollout, ...]:
+        """The sub-calls of the current or last episode as nested rollouts, see `palaestra.rlm.rollouts`.
+
+        Args:
+            reward: of the episode, which they share.
+            rollout_id: of the episode; their ids begin with it.
+        """
+        trace = self.trace()
+        weight, depths = self._child_weight, self._train_depths
+        root = to_rollout(trace, reward, self._task_name, None, weight, depths, self._name, rollout_id)
+        return root.children
+
     def use_sub(self, sub: Any) -> None:
         """Answer sub-calls of this episode with `sub`, an `LM` or a `LanguageModel` (the policy itself, to train on
         both). It runs in the event loop that steps the environment, when there is one."""
@@ -206,6 +218,7 @@ class RecursiveREPL(TextEnv):
             return Ask(fresh, feedback=notes, reason=reason, info={"budget": self._budget()})
         info: dict[str, Any] = {"status": outcome.status.value, "budget": self._budget()}
         if outcome.infra:
+            info["children"] = self.children(None)
             return Result(None, notes, outcome.status.value, error=outcome.error, info=info)
         assert self._long is not None
         if outcome.answer is None:
@@ -215,10 +228,7 @@ class RecursiveREPL(TextEnv):
             found = score(self._long.kind, self._long.gold, outcome.answer)
             value = found.value
             notes.append(Feedback(text=found.reason, kind="correct" if value == 1.0 else "incorrect"))
-        root = to_rollout(
-            tree.trace, value, self._task_name, None, self._child_weight, self._train_depths, env_id=self._name
-        )
-        info["children"] = root.children
+        info["children"] = self.children(value)
         answered = outcome.status is Status.ANSWERED
         stop = None if answered else stop_reason(outcome.status)
         return Result(

@@ -136,6 +136,23 @@ def test_rollouts_match_the_learners_rows(tree):
     assert seen == len(mine) == 11
 
 
+def test_nested_rollouts_tell_place_price_and_end(tree):
+    model, trace = tree
+    root = to_rollout(trace, 1.0, "task-1", rollout_id="g-0")
+    assert root.id == "g-0"
+    everything = [root, *(r for c in root.children for r in (c, *c.children))]
+    assert len({r.id for r in everything}) == len(everything) and all(r.id.startswith("g-0") for r in everything)
+    a, _, left, right = root.children
+    assert (a.id, left.id) == ("g-0/0/0.0", "g-0/0/1.0")
+    places = [(r.metrics["turn"], r.metrics["call"], r.metrics["depth"], r.metrics["repl"]) for r in root.children]
+    assert places == [(0, 0, 1, 0), (0, 1, 1, 0), (1, 0, 1, 1), (1, 1, 1, 1)]
+    assert [r.feedback[0].details["answer"] for r in (a, left, right)] == ["aa", "leftppqqrr", "rightppqqrr"]
+    assert {r.feedback[0].details["status"] for r in everything} == {"answered"}
+    assert sum(r.metrics["prompt_tokens"] for r in everything) == model.prompt_tokens
+    assert sum(r.metrics["completion_tokens"] for r in everything) == model.completion_tokens
+    assert [r.metrics["cells"] for r in (root, left, a)] == [2, 1, 0]
+
+
 def _node_id(node, rollout):
     """A child's task is named by the task and the node."""
     return "0" if node is rollout else node.task_id.removeprefix("task-1/")
@@ -151,6 +168,8 @@ def test_a_failed_node_has_no_reward():
     result = RLM(ScriptedLM(turns, leaf=leaf), repl="unsafe_inprocess").run_sync("c", "q")
     rollout = to_rollout(result.trace, 0.0, "t")
     assert rollout.reward == 0.0 and rollout.children[0].reward is None and "gone" in rollout.children[0].error
+    (ending,) = rollout.children[0].feedback
+    assert (ending.kind, ending.details["status"]) == ("error", "lm_error")
 
 
 def test_trace_on_disk_and_replay(sandbox, tmp_path):

@@ -77,5 +77,51 @@ def test_sub_calls_are_sampled_from_the_policy_and_trained(tmp_path):
     for row in with_children:
         assert [child["metrics"]["weight"] for child in row["children"]] == [0.5, 0.5]
         assert all(child["turns"][0]["completion_ids"] for child in row["children"])
+        assert [child["id"] for child in row["children"]] == [f"{row['id']}/0/0.{i}" for i in range(2)]
+        assert [child["feedback"][0]["details"]["status"] for child in row["children"]] == ["answered"] * 2
+        assert all(child["metrics"]["completion_tokens"] > 0 for child in row["children"])
     step = next(r for r in map(json.loads, (tmp_path / "run" / "metrics.jsonl").open()) if "unscored" in r)
     assert step["rows"] % 3 == 0  # each kept rollout brings its two sub-calls
+
+
+def test_sub_calls_of_a_rollout_that_was_cut_are_kept(tmp_path):
+    pytest.importorskip("torch")
+    from palaestra.trainer import train
+
+    class Asking:
+        def __new__(cls, **knobs):
+            from palaestra.envs.repl import RecursiveREPL
+
+            class Env(RecursiveREPL):
+                async def _aanswer(self, text):
+                    return await super()._aanswer("llm('1')")
+
+            return Env(**knobs)
+
+    args = {**CONFIG["env"]["args"], "sub": "oracle", "max_turns": 9}
+    rollout = {**CONFIG["rollout"], "max_turns": 1}
+    config = {**CONFIG, "env": {"id": "palaestra/RecursiveREPL-v0", "args": args}, "rollout": rollout}
+    train({**config, "out": str(tmp_path / "run")}, env_factory=lambda: Asking(**args))
+    rows = [json.loads(line) for path in (tmp_path / "run" / "rollouts").glob("*.jsonl") for line in path.open()]
+    assert rows and all(row["stop_reason"] == "turn_limit" and len(row["children"]) == 1 for row in rows)
+
+
+def test_evaluation_over_a_server_plays_sub_calls_with_the_model(tmp_path):
+    """`sub = "policy"` means the model under evaluation there."""
+    from palaestra.judges.testing import FakeOpenAI
+    from palaestra.lm import OpenAIModel
+    from palaestra.rlm.testing import block
+    from palaestra.trainer.config import EnvConfig, EvalConfig, RolloutConfig
+    from palaestra.trainer.evaluate_server import evaluate_server
+
+    def script(request):
+        return block("submit(llm('how many?'))") if "Turn 1" in request.last else "5"
+
+    args = {"family": "linear", "tier": "T0", "length": 1_000, "sub": "policy", "secret": "t"}
+    with FakeOpenAI(script=script) as server:
+        _, plays = evaluate_server(
+            EnvConfig(id="palaestra/RecursiveREPL-v0", args=args), OpenAIModel("m", base_url=server.url),
+            EvalConfig(tasks=2, samples=1, greedy=False), RolloutConfig(),
+        )  # fmt: skip
+    rollouts = [r for play in plays for r in play.group.rollouts]
+    assert [r.children[0].feedback[0].details["answer"] for r in rollouts] == ["5", "5"]

@@ -104,6 +104,7 @@ def test_machinery_that_fails_gives_no_reward(env, monkeypatch):
     env.reset(seed=1)
     _, reward, terminated, truncated, info = env.step(block("1"))
     assert math.isnan(reward) and truncated and not terminated and "no sandbox" in info["error"]
+    assert info["children"] == ()
 
 
 def test_a_worker_that_lies_is_scored_zero(env):
