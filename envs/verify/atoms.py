@@ -31,7 +31,7 @@ def letters(p: Parser, token: Token) -> Node:
     if value in GREEK and len(value) > 2:
         p.at += 1
         return p.subscripted(("sym", value))
-    if lowered in ("minus", "and", "or"):
+    if lowered in ("minus", "negative", "and", "or"):
         raise bad("word")
     if lowered in ("nan", "none", "null", "undefined"):
         raise bad("no value")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .cursor import bad
 from .lex import Node
-from .notation import LISTING, MATRICES
+from .notation import LISTING, MATRICES, PIECES
 
 if TYPE_CHECKING:
     from .parse import Parser
@@ -102,6 +102,7 @@ def environment(p: Parser) -> Node:
     if kind == "array" and p.is_("{"):
         group_tokens(p)
     rows: list[list[Node]] = [[]]
+    pieces: list[tuple[Node, Node]] = []
     listing = kind in LISTING
     if not listing and kind not in MATRICES:
         raise bad("environment")
@@ -114,19 +115,42 @@ def environment(p: Parser) -> Node:
             continue
         else:
             rows[-1].append(p.relation() if listing else p.sum())
+            if kind in PIECES and (condition := condition_ahead(p)) is not None:
+                pieces.append((rows[-1][-1], condition))
     p.expect("end")
     group_tokens(p)
-    if rows and not rows[-1]:
-        rows.pop()
-    if not rows or not all(rows):
-        raise bad("empty row")
+    if pieces:
+        if [len(row) for row in rows if row] != [1] * len(pieces):
+            raise bad("pieces without a condition")
+        return p.made("piecewise", tuple(pieces))
+    rows = [row for row in rows if row]  # a doubled line break, as left behind by escaping twice
+    if not rows:
+        raise bad("empty environment")
     if listing:
         flat = [item for row in rows for item in row]
         return p.made("list", tuple(flat), (",",) * (len(flat) - 1)) if len(flat) > 1 else flat[0]
     if len({len(row) for row in rows}) != 1:
         raise bad("ragged matrix")
     matrix = p.made("matrix", tuple(tuple(row) for row in rows))
-    return p.made("fn", "det", matrix) if kind == "vmatrix" else matrix
+    return p.made("fn", "det", matrix) if kind in ("vmatrix", "vsmallmatrix") else matrix
+
+
+def condition_ahead(p: Parser) -> Node | None:
+    """The condition behind ``&`` in a line of a case distinction; None if the line has none."""
+    p.accept(",")
+    if not (p.accept("&") or p.tokens[p.at - 1].value == "&") or p.is_("\\\\", "end") or p.token.kind == "end":
+        return None
+    words = p.token.value.strip().lower() if p.token.kind in ("text", "word") else ""
+    if words in ("otherwise", "else"):
+        p.at += 1
+        return p.made("otherwise")
+    if words in ("if", "for", "when", "where"):
+        p.at += 1
+    conditions, seps = [p.relation()], []
+    while p.token.kind in ("text", "word", "cmd", "op") and not p.is_("\\\\") and (sep := p.separator()):
+        seps.append(sep)
+        conditions.append(p.relation())
+    return p.made("list", tuple(conditions), tuple(seps)) if seps else conditions[0]
 
 
 def group_tokens(p: Parser) -> list[str]:

@@ -20,6 +20,7 @@ from .textual import (
     formula_for,
     gold_options,
     is_wordy,
+    listed_words,
     numeral,
     ratio,
     without_lead,
@@ -36,7 +37,7 @@ _KINDS = {
     "empty": "set", "builder": "set", "text": "text", "qty": "quantity", "pct": "percent", "opaque": "expression",
     "dots": "list", "group": "expression",
 }  # fmt: skip
-_DECIMAL_COMMA = re.compile(r"[^\d,.]*\d+,\d+[^\d,.]*")
+_DECIMAL_COMMA = re.compile(r"[^\d,.()\[\]{}]*\d+(?:,|\{,\})(\d+)[^\d,.()\[\]]*")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,19 @@ def restates(text: str) -> frozenset[str]:
     return frozenset("int" if name in ("iint", "iiint", "oint") else name for name in found)
 
 
+def evaluated(answer: str, gold: str) -> str | None:
+    r"""The sides of ``\int_0^1 2x\,dx = 1`` that say what the restated task comes to; None if the last does not."""
+    depth, sides = 0, [""]
+    for char in answer:
+        depth += (char in "({[") - (char in ")}]")
+        if char == "=" and depth == 0:
+            sides.append("")
+        else:
+            sides[-1] += char
+    kept = [side for side in sides if not restates(side) - restates(gold)]
+    return "=".join(kept) if kept and kept[-1] is sides[-1] and len(sides) > 1 else None
+
+
 def compare_texts(gold: str, answer: str, heavy: bool = True) -> Result:
     """Decide whether two answer texts mean the same.
 
@@ -146,14 +160,17 @@ def _compare(gold: str, answer: str, heavy: bool) -> Result:
     golds, answers = readings(gold), readings(without_lead(answer))
     if isinstance(golds, Reason) or not golds:
         return Result(False, Reason.WRONG, "text", "")
-    if "," in answer and any(written_decimal(node) for node in golds) and _DECIMAL_COMMA.fullmatch(answer):
-        with_point = readings(answer.replace(",", "."))
-        if not isinstance(with_point, Reason):
-            answers = with_point if isinstance(answers, Reason) else answers + with_point
+    with_point = readings(point) if (point := _with_point(answer, golds)) else ()
+    if not isinstance(with_point, Reason):
+        answers = (with_point or answers) if isinstance(answers, Reason) else answers + with_point
     if isinstance(answers, Reason):
         return Result(False, answers, kind_of(golds[0]), "text")
     if restates(answer) - restates(gold):
-        return Result(False, Reason.RESTATED, kind_of(golds[0]), kind_of(answers[0]))
+        value = evaluated(answer, gold)
+        found = readings(value) if value else Reason.RESTATED
+        if isinstance(found, Reason):
+            return Result(False, Reason.RESTATED, kind_of(golds[0]), kind_of(answers[0]))
+        answers = found
     budget = Budget(HEAVY_STEPS if heavy else LIGHT_STEPS)
     values = Values(budget, gold + "\0" + answer, heavy)
     reason = Reason.WRONG
@@ -170,6 +187,18 @@ def _compare(gold: str, answer: str, heavy: bool) -> Result:
             except (Undefined, NotRational, ZeroDivisionError, OverflowError):
                 reason = Reason.MALFORMED if reason is Reason.WRONG else reason
     return Result(False, reason, kind_of(golds[0]), kind_of(answers[0]))
+
+
+def _with_point(answer: str, golds: tuple[Node, ...]) -> str | None:
+    """The answer with its decimal comma as a point, where the gold is one decimal; None if it has no such comma.
+
+    ``1,500`` is one thousand and five hundred, unless the gold has three decimals itself.
+    """
+    decimals = {found[1] for node in golds if (found := written_decimal(node))}
+    match = _DECIMAL_COMMA.fullmatch(answer) if decimals and "," in answer else None
+    if match is None or (len(match[1]) == 3 and 3 not in decimals):
+        return None
+    return answer.replace("{,}", ".").replace(",", ".")
 
 
 def _special(gold: str, answer: str) -> Result | None:
@@ -207,6 +236,8 @@ def _special(gold: str, answer: str) -> Result | None:
         left_words, right_words = words(gold), words(answer)
         if left_words and left_words == right_words:
             return Result(True, Reason.EQUAL_TEXT, "text", "text")
+        if is_wordy(gold) and (several := listed_words(gold)) and several == listed_words(answer):
+            return Result(True, Reason.EQUAL, "text", "text")
         if is_wordy(gold) and left_words.isalpha() and len(left_words) > 4 and formula_for(gold) is None:
             return Result(False, Reason.WRONG, "text", "text")
     return None

@@ -15,7 +15,7 @@ MAX_BITS = 4096
 PRIMES = (2305843009213693921, 2305843009213693669)
 
 
-_EXACT_FUNCTIONS = words("abs floor ceil sgn sign Re Im conj max min gcd lcm fact binom")
+_EXACT_FUNCTIONS = words("abs floor ceil sgn sign Re Im conj max min gcd lcm fact fact2 binom")
 
 
 class NotRational(ValueError):
@@ -116,12 +116,12 @@ def _function(name: str, values: list[Fraction]) -> Fraction:
     whole = [v.numerator for v in values]
     if name in ("gcd", "lcm") and len(whole) <= 32:
         return Fraction((math.gcd if name == "gcd" else math.lcm)(*whole))
-    if name == "fact":
+    if name in ("fact", "fact2"):
         if whole[0] < 0:
             raise Undefined("factorial of a negative number")
         if whole[0] > 500:
             raise NotRational
-        return Fraction(math.factorial(whole[0]))
+        return Fraction(math.factorial(whole[0]) if name == "fact" else math.prod(range(whole[0], 0, -2)))
     if name == "binom":
         n, k = whole
         if not (0 <= n <= 4000 and k >= 0):

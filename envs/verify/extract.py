@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from .units import without_remark
 from .verdict import Reason
 
 TAIL = 64 * 1024  # only the end of a response can hold its final answer
@@ -22,6 +23,7 @@ _ANCHOR = re.compile(
 _JOINER_NOISE = re.compile(r"\\[()\[\],;:! ]|\\q?quad|\\text(?:bf|rm)?|[\s${}*~]")
 _JOINERS = re.compile(r"(?:,|;|and|or)*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|$)")
+_REASON_GIVEN = re.compile(r",?\s+(?:because|since)\b", re.IGNORECASE)
 _MATHS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 _MORE = re.compile(r"[\s*]*(?:,|;|or\b|and\b|maybe\b|perhaps\b)", re.IGNORECASE)
 
@@ -140,8 +142,11 @@ def _from_anchor(text: str) -> Extracted | None:
             if close > 0 and not _MORE.match(rest, close + len(closing)):
                 return Extracted(rest[len(opening) : close].strip() or None)
             break
-    cut = _SENTENCE_END.search(rest)
-    rest = (rest[: cut.start()] if cut else rest).strip(" *_\t\"'`")
+    for end in (_SENTENCE_END, _REASON_GIVEN):
+        cut = end.search(rest)
+        rest = rest[: cut.start()] if cut else rest
+    rest = rest.strip(" *_\t\"'`")
+    rest = without_remark(rest).strip() or rest
     return Extracted(rest) if rest else None
 
 

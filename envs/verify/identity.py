@@ -10,6 +10,7 @@ from typing import Any
 
 from .exact import PRIMES, Budget, NotRational, Undefined, exact, modular
 from .lex import Node
+from .opaque import Atoms
 
 MIN_POINTS = 3
 ENOUGH_POINTS = 10
@@ -88,6 +89,9 @@ class Values:
         """
         if left == right and not contains(left, "div", "pow", "fn"):
             return True
+        if contains(left, "opaque") and contains(right, "opaque"):
+            atoms = Atoms(self.same)
+            left, right = atoms.replace(left), atoms.replace(right)
         a, b = self.fraction(left), self.fraction(right)
         if a is not None and b is not None:
             return a == b

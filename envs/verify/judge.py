@@ -19,6 +19,8 @@ from .shapes import (
     exact_sides,
     expand,
     is_equation,
+    is_membership,
+    matched,
     members_of,
     named_point,
     names_and_values,
@@ -63,6 +65,10 @@ class Judge:
         if gold == pred and not contains(gold, "div", "pow", "fn", "opaque"):
             return True
         gold, pred = without_parameters(gold, pred)
+        if gold[0] == "mod" or pred[0] == "mod":
+            return self.residue(gold, pred)
+        if gold[0] == "piecewise" or pred[0] == "piecewise":
+            return self.pieces(gold, pred)
         gold, pred = expand(gold), expand(pred)
         coordinates = self.coordinates(gold, pred)
         if coordinates is not None:
@@ -70,6 +76,8 @@ class Judge:
         found = self.as_regions(gold, pred)
         if found is not None:
             return found
+        if not (is_membership(gold) and is_membership(pred)):
+            gold, pred = (node[2][1] if is_membership(node) else node for node in (gold, pred))
         if gold[0] == "rel" or pred[0] == "rel":
             return self.relations(gold, pred)
         if collection(gold) or collection(pred):
@@ -290,22 +298,7 @@ class Judge:
 
     def matching(self, left: list[Node], right: list[Node]) -> bool:
         """A perfect matching of equal items, whatever their order."""
-        edges = [
-            [j for j, b in enumerate(right) if a == b] or [j for j, b in enumerate(right) if self.quietly(a, b)]
-            for a in left
-        ]
-        owner: dict[int, int] = {}
-
-        def place(i: int, seen: set[int]) -> bool:
-            for j in edges[i]:
-                if j not in seen:
-                    seen.add(j)
-                    if j not in owner or place(owner[j], seen):
-                        owner[j] = i
-                        return True
-            return False
-
-        return all(place(i, set()) for i in range(len(left)))
+        return matched(left, right, self.quietly)
 
     def ordered(self, gold: Node, pred: Node) -> bool:
         """Tuples and matrices, part by part; a column vector is a tuple."""
@@ -317,6 +310,33 @@ class Judge:
         return all(
             self.same(a, b) for row, other in zip(left, right, strict=True) for a, b in zip(row, other, strict=True)
         )
+
+    # ---- residues and case distinctions ---------------------------------------------------------------------------
+    def residue(self, gold: Node, pred: Node) -> bool:
+        """Residues agree modulo the same number; one that is written without its modulus agrees as it stands."""
+        if gold[0] != "mod" or pred[0] != "mod":
+            gold, pred = (node[1] if node[0] == "mod" else node for node in (gold, pred))
+            return not (gold[0] == pred[0] == "rel") and self.same(gold, pred)
+        modulus = self.values.fraction(gold[2])
+        if not self.values.same(gold[2], pred[2]):
+            return False
+        left, right = (self.values.fraction(node) if not symbols(node) else None for node in (gold[1], pred[1]))
+        if modulus and left is not None and right is not None:
+            return ((left - right) / modulus).denominator == 1
+        return self.same(gold[1], pred[1])
+
+    def pieces(self, gold: Node, pred: Node) -> bool:
+        """Case distinctions: the same values under the same conditions; "otherwise" is whatever is left."""
+        if gold[0] != pred[0]:
+            raise Mismatch(Reason.WRONG_KIND)
+        if len(gold[1]) != len(pred[1]):
+            raise Mismatch(Reason.COUNT)
+
+        def alike(one: Node, two: Node) -> bool:
+            otherwise = "otherwise" in (one[1][0], two[1][0])
+            return (otherwise or self.quietly(one[1], two[1])) and self.quietly(one[0], two[0])
+
+        return matched(list(gold[1]), list(pred[1]), alike)
 
     # ---- single values --------------------------------------------------------------------------------------------
     def value(self, gold: Node, pred: Node) -> bool:

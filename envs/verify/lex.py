@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from .notation import words
-from .units import CURRENCY
+from .units import CURRENCY, parse_unit
 from .verdict import Reason, Unreadable
 
 MAX_CHARS = 2000
@@ -32,7 +32,7 @@ END = Token("end", "")
 _LAYOUT = words(
     "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle "
     "scriptstyle limits nolimits quad qquad bf rm it sf tt large Large LARGE huge Huge small normalsize tiny "
-    "hfill hline mathstrut strut noindent centering bfseries itshape cal"
+    "hfill hline mathstrut strut noindent centering bfseries itshape cal checkmark qed qedhere"
 )
 _DROP_ARGUMENT = words("color hspace vspace phantom hphantom vphantom label tag textcolor mathcolor hskip")
 _TRANSPARENT = words(
@@ -63,6 +63,10 @@ _SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?![\d./]| *[\d/])")
 _COMMAS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?")
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z\d]))?")
 _WORD = re.compile(r"[A-Za-z]+")
+_CJK = re.compile("[\u3400-\u9fff]+")
+_CJK_JOINERS = {"或": "or", "或者": "or", "和": "and", "与": "and", "及": "and"}
+_BRACED_OPERATOR = re.compile(r"\{(\s*(?:\\(?:cdot|times|div|pm|mp|le|ge|colon)(?![A-Za-z])|[-+*/=<>:])\s*)\}")
+_DEGREES = re.compile(r"\^?\s*\\circ\s*([CF]?)")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 
 
@@ -181,6 +185,12 @@ class _Lexer:
             elif match := _WORD.match(text, self.at):
                 self.at = match.end()
                 self.add("word", match[0])
+            elif match := _CJK.match(text, self.at):
+                self.at = match.end()
+                joiner = _CJK_JOINERS.get(match[0])
+                self.add("word" if joiner else "text", joiner or match[0])
+            elif char == "{" and (match := self.braced_operator()):
+                self.text = text = f"{text[: self.at]} {match[1]} {text[match.end() :]}"
             elif char == "$":
                 self.at += 1
                 if self.single_dollar:
@@ -201,6 +211,13 @@ class _Lexer:
                 self.at += 1
                 self.add("op", char)
         return self.tokens
+
+    def braced_operator(self) -> re.Match[str] | None:
+        r"""``{\cdot}`` between two factors, where the braces only set the spacing."""
+        before = self.tokens[-1] if self.tokens else None
+        if before is None or before.value in ("^", "_") or before.kind == "cmd":
+            return None
+        return _BRACED_OPERATOR.match(self.text, self.at)
 
     def number(self) -> None:
         """A number in any spelling."""
@@ -289,6 +306,10 @@ class _Lexer:
         else:
             self.add("cmd", name)
 
+    def after_number(self) -> bool:
+        """Does a number or the end of a group come directly before?"""
+        return bool(self.tokens) and (self.tokens[-1].kind == "num" or self.tokens[-1].value == "}")
+
     def textual(self, command: str) -> None:
         r"""``\text{...}`` and its relatives: words become a text token, anything else is read as mathematics."""
         mark = self.at
@@ -299,9 +320,16 @@ class _Lexer:
         if command == "operatorname" and re.fullmatch(r"[A-Za-z]+", bare):
             return self.add("cmd", bare)
         maths = command.startswith("math")
-        if not bare:
+        if not bare or bare == ".":
             self.space = True
-        elif bare in CURRENCY:
+        elif bare in ("$", "\\$") or (bare in CURRENCY and not bare.isascii()):
+            self.add("op", "dollar" if bare.endswith("$") else bare)
+        elif degrees := _DEGREES.fullmatch(bare):
+            self.add("op", "^")
+            self.add("cmd", "circ")
+            if degrees[1]:
+                self.add("word", degrees[1])
+        elif command == "mathrm" and "^" in bare and (unit := parse_unit(bare)) is not None and unit.known:
             self.add("text", bare)
         elif re.match(r"[-+]?\d[\d.,/]*\s*[A-Za-z]", bare):
             self.at = mark  # "12 apples": read the group itself
@@ -311,7 +339,9 @@ class _Lexer:
             if not maths and re.search(r"[A-Za-z]{3}", re.sub(r"\\[A-Za-z]+", "", bare)):
                 return self.add("text", bare)
             self.at = mark
-        elif maths and len(bare) == 1 and (command != "mathrm" or bare in "eiRZQNC"):
+        elif (
+            maths and len(bare) == 1 and (command != "mathrm" or bare in ("dei" if self.after_number() else "deiRZQNC"))
+        ):
             number_set = _SETS.get(bare) if command == "mathbf" else None
             self.add("cmd" if number_set else "word", number_set or bare)
         else:

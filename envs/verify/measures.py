@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from .cursor import bad, numeric
+from .cursor import bad, number_of, numeric
 from .lex import Node, Token
 from .notation import FUNCTION_ALIASES, FUNCTIONS, GREEK, PLAIN_CONSTANTS
-from .units import CURRENCY, NONE, Unit, lookup, parse_unit, times
+from .units import CURRENCY, CURRENCY_CODES, NONE, SCALES, Unit, lookup, parse_unit, times, without_remark
 
 if TYPE_CHECKING:
     from .parse import Parser
@@ -20,6 +21,11 @@ def currency(p: Parser) -> Unit | None:
     if token.kind in ("op", "cmd") and token.value in CURRENCY and not (token.kind == "op" and token.value == "pounds"):
         p.at += 1
         return lookup(CURRENCY[token.value])
+    if token.kind in ("word", "text") and token.value.strip() in CURRENCY_CODES:
+        ahead = p.peek()
+        if ahead.kind == "num" or ahead.value == "dollar":
+            p.at += 1
+            return currency(p) or lookup("USD" if token.value.strip() == "US" else token.value.strip())
     return None
 
 
@@ -61,16 +67,17 @@ def measured(p: Parser, node: Node, unit: Unit | None) -> Node:
         else:
             break
     text = " ".join(words).replace(" ^", "^")
-    text = re.sub(r"\.(?=\s|$)", "", text).strip().strip(",").strip()
+    text = without_remark(re.sub(r"\.(?=\s|$)", "", text)).strip().strip(",").strip()
+    while text.partition(" ")[0].lower() in SCALES:
+        word, _, text = text.partition(" ")
+        node = p.made("mul", node, number_of(Fraction(SCALES[word.lower()])))
     if not text:
         return p.made("qty", node, unit) if unit is not None else node
     lowered = text.lower()
     if lowered in ("percent", "per cent", "percentage points", "percentage point", "pct"):
         return p.made("pct", node)
-    if lowered in ("degrees celsius", "degree celsius"):
-        return p.made("qty", node, lookup("°C"))
-    if lowered in ("degrees fahrenheit", "degree fahrenheit"):
-        return p.made("qty", node, lookup("°F"))
+    if scale := re.fullmatch(r"deg(?:rees?)? (?:([cf])|celsius|(fahrenheit))", lowered):
+        return p.made("qty", node, lookup("°F" if scale[1] == "f" or scale[2] else "°C"))
     if lowered in ("degree", "degrees", "deg"):
         return p.made("deg", node)
     following = parse_unit(text)
@@ -79,6 +86,23 @@ def measured(p: Parser, node: Node, unit: Unit | None) -> Node:
     if unit is not None and unit.dims == following.dims:
         following = NONE  # "$5 dollars"
     return p.made("qty", node, times(unit, following) if unit is not None else following)
+
+
+MODULUS = ("mod", "pmod", "bmod")
+
+
+def modulus(p: Parser, node: Node) -> Node:
+    r"""A residue, where ``\pmod{7}``, ``\bmod 7`` or ``(mod 7)`` follows."""
+    if p.is_("(") and p.peek().value.strip() in MODULUS:
+        p.at += 2
+        node = p.made("mod", node, p.sum())
+        p.expect(")")
+        return node
+    if p.accept("pmod"):
+        return p.made("mod", node, p.argument() if p.is_("{") or p.peek().kind == "end" else p.term())
+    if p.accept("bmod", "mod"):
+        return p.made("mod", node, p.term())
+    return node
 
 
 def unit_power(p: Parser) -> str:

@@ -78,6 +78,8 @@ def name_of(node: Node, tokens: Sequence[Token]) -> str | None:
     words = [token.value for token in tokens if token.value not in ("overline", "norm", "|", "{", "}")]
     if len(words) == 1 and re.fullmatch(r"[A-Z]{2,4}", words[0]):
         return words[0]
+    if node[0] == "fn" and node[1] == "abs" and node[2][0] == "sym" and (node[2][1].isupper() or node[2][1] == "z"):
+        return f"|{node[2][1]}|"
     if node[0] == "tuple" and all(item[0] == "sym" for item in node[1]):
         return "(" + ",".join(item[1] for item in node[1]) + ")"
     if node[0] == "div" and re.fullmatch(r"frac\{d[a-z]\}\{d[a-z]\}", "".join(token.value for token in tokens)):

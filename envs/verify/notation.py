@@ -32,7 +32,7 @@ GREEK = words(
 OPAQUE = words("int iint iiint oint sum prod lim limsup liminf")
 RELATIONS = {
     "=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">=", "ne": "!=", "approx": "~", "in": "in", "notin": "notin",
-    "subset": "subset", "subseteq": "subset",
+    "equiv": "=", "subset": "subset", "subseteq": "subset",
 }  # fmt: skip
 PLAIN_CONSTANTS = {"pi": "pi", "infinity": "inf", "inf": "inf", "infty": "inf"}
 SPACED_UNITS = words("m s g h L l N J W V K")
@@ -40,5 +40,8 @@ FACTOR_COMMANDS = words("frac sqrt pi infty binom lfloor lceil begin overline ba
     FUNCTIONS | FUNCTION_ALIASES.keys() | GREEK | OPAQUE
 )
 NUMBER_SETS = words("Reals Integers Naturals Rationals Complexes")
-LISTING = words("cases aligned align align* gathered split gather")
-MATRICES = words("matrix pmatrix bmatrix vmatrix Vmatrix Bmatrix smallmatrix array")
+PIECES = words("cases dcases rcases")
+LISTING = PIECES | words("aligned align align* gathered split gather")
+MATRICES = words(
+    "matrix pmatrix bmatrix vmatrix Vmatrix Bmatrix smallmatrix psmallmatrix bsmallmatrix vsmallmatrix array"
+)

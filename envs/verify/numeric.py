@@ -185,7 +185,7 @@ class Evaluator:
             if value == 0:
                 raise Undefined("argument of zero")
             return mpmath.arg(value)
-        if name in ("fact", "binom"):
+        if name in ("fact", "fact2", "binom"):
             return self.factorial(name, values)
         if not all(isinstance(v, mpf) for v in values):
             raise Undefined("a real number is expected")
@@ -244,6 +244,8 @@ class Evaluator:
         try:
             if name == "fact":
                 return mpmath.gamma(values[0] + 1)
+            if name == "fact2":
+                return mpmath.fac2(values[0])
             n, k = values
             if k == mpmath.nint(k) and 0 <= k <= 200:
                 result = mpf(1)

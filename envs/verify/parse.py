@@ -15,14 +15,16 @@ import re
 from .atoms import command, letters, words_atom
 from .brackets import bracket, transpose
 from .cursor import Cursor, bad, numeric
+from .identity import symbols
 from .lex import Node, Token, number_node, repeating_tail
-from .measures import currency, measured, unit_word
+from .measures import MODULUS, currency, measured, modulus, unit_word
 from .naming import name_ahead, name_of
 from .notation import FACTOR_COMMANDS, PLAIN_CONSTANTS, RELATIONS, SPACED_UNITS
 from .units import lookup
 
 __all__ = ["Parser"]
 
+_ORDINALS = ("st", "nd", "rd", "th")
 _LEAD = re.compile(r"[A-Za-z ,']{0,80}(?:\bis|\banswer|:)", re.IGNORECASE)  # "The area is"
 
 
@@ -60,6 +62,7 @@ class Parser(Cursor):
     def items(self, closers: tuple[str, ...]) -> Node:
         """A list of relations, or the one there is."""
         items, seps = [], []
+        logical = False
         while True:
             while self.accept("&"):
                 pass
@@ -68,6 +71,7 @@ class Parser(Cursor):
                 pass
             sep = None
             while (one := self.separator()) is not None:
+                logical = logical or self.tokens[self.at - 1].kind == "cmd"
                 sep = one if sep in (None, ",") else sep
             if sep is None:
                 break
@@ -78,6 +82,8 @@ class Parser(Cursor):
             seps.append(sep)
         if len(items) == 1:
             return items[0]
+        if logical and any(item[0] != "rel" and symbols(item) for item in items):
+            raise bad("a formula of logic")
         return self.made("list", tuple(items), tuple(seps))
 
     def relation(self) -> Node:
@@ -111,8 +117,8 @@ class Parser(Cursor):
             ops.append(op)
         if not ops:
             assert sides[0] is not None
-            return sides[0]
-        return self.made("rel", tuple(ops), tuple(sides), tuple(names))
+            return modulus(self, sides[0])
+        return modulus(self, self.made("rel", tuple(ops), tuple(sides), tuple(names)))
 
     def relation_op(self) -> str | None:
         """The relation at this place, not consumed."""
@@ -150,7 +156,7 @@ class Parser(Cursor):
         if (
             sign is None
             and self.token.kind in ("word", "text")
-            and self.token.value.strip().lower() == "minus"
+            and self.token.value.strip().lower() in ("minus", "negative")
             and self.peek().kind != "end"
         ):
             self.at += 1
@@ -209,7 +215,7 @@ class Parser(Cursor):
                 self.at += 1
                 node = self.made("qty", node, unit)
                 break
-            elif self._unit_ahead(node):
+            elif self._unit_ahead(node) or (self.token.value == "U" and self._set_like(node)):
                 break
             elif self._starts_factor():
                 if self.token.kind == "num" and self.tokens[self.at - 1].kind == "num" and not self._after_power():
@@ -222,7 +228,7 @@ class Parser(Cursor):
             else:
                 break
             last_integer = False
-        while self.accept("%"):
+        if self.accept("%"):
             node = self.made("pct", node)
         self.depth -= 1
         return node
@@ -270,13 +276,13 @@ class Parser(Cursor):
         if token.kind == "num":
             return True
         if token.kind == "word":
-            return not unit_word(token) and token.value.lower() not in ("and", "or", "minus")
+            return not unit_word(token) and token.value.lower() not in ("and", "or", "minus", "negative")
         if token.kind == "op":
             if token.value == "[":
                 return self.peek().kind in ("num", "word") or self.peek().value in ("(", "-", "frac", "sqrt", "{")
             if token.value == "|":
                 return self.bars == 0 and self.head == 0 and not self._closing_bar()
-            return token.value in ("(", "{")
+            return token.value == "{" or (token.value == "(" and self.peek().value.strip() not in MODULUS)
         if token.kind == "cmd":
             return token.value in FACTOR_COMMANDS
         return False
@@ -304,9 +310,7 @@ class Parser(Cursor):
                 node = self.made("pow", node, self.signed_factor())
             elif self.is_("!") and self.peek().value != "=":
                 self.at += 1
-                if self.accept("!"):
-                    raise bad("double factorial")
-                node = self.made("fn", "fact", node)
+                node = self.made("fn", "fact2" if self.accept("!") else "fact", node)
             elif self.accept("circ"):
                 node = self.made("deg", node)
             elif self.is_("ldots") and node[0] == "num" and node[2] >= 3 and node == self.tokens[self.at - 1].node:
@@ -341,6 +345,9 @@ class Parser(Cursor):
                 if not braced or self.accept("}"):
                     return transpose(base)
             self.at = mark
+        if self.is_("{") and self.peek().value in _ORDINALS and self.peek(2).value == "}" and numeric(base):
+            self.at += 3
+            return base
         if self.is_("prime") or (self.is_("{") and self.peek().value == "prime"):
             braced, marks = self.accept("{"), 0
             while self.accept("prime"):

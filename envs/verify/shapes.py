@@ -157,6 +157,11 @@ def is_equation(node: Node) -> bool:
     return node[0] != "rel" or all(op in ("=", "~") for op in node[1])
 
 
+def is_membership(node: Node) -> bool:
+    """Does the node say that something is one of a set of values?"""
+    return node[0] == "rel" and node[1] == ("in",) and node[2][1][0] == "set"
+
+
 def exact_sides(node: Node) -> list[Node]:
     """Sides of an equation without the approximations behind an exact value."""
     ops, sides = node[1], list(node[2])
@@ -257,6 +262,23 @@ def _quantity(node: Node) -> tuple[Node, Unit] | None:
         inner = _quantity(node[1])
         return (("pow", inner[0], node[2]), power(inner[1], int(node[2][1]))) if inner is not None else None
     return None
+
+
+def matched(left: list[Node], right: list[Node], same: Callable[[Node, Node], bool]) -> bool:
+    """Is there a perfect matching of equal items? Both lists have the same length."""
+    edges = [[j for j, b in enumerate(right) if a == b] or [j for j, b in enumerate(right) if same(a, b)] for a in left]
+    owner: dict[int, int] = {}
+
+    def place(i: int, seen: set[int]) -> bool:
+        for j in edges[i]:
+            if j not in seen:
+                seen.add(j)
+                if j not in owner or place(owner[j], seen):
+                    owner[j] = i
+                    return True
+        return False
+
+    return all(place(i, set()) for i in range(len(left)))
 
 
 def substitute(node: Any, point: dict[str, Node]) -> Any:

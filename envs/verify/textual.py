@@ -15,8 +15,10 @@ _QUOTES = re.compile(r"[`'\"]")
 _LEAD = re.compile(
     r"^(?:(?:so|thus|hence|therefore),?\s*)?(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*:?\s*", re.IGNORECASE
 )
+_WHOLE_TEXT = re.compile(r"\s*\\(?:text|mbox|textbf|textrm)\s*\{([^{}]*)\}\.?\s*")
 _OPTION_LEAD = re.compile(r"^(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)s?\s*(?:is|:)?\s*", re.IGNORECASE)
 _OPTION = re.compile(r"\(?([A-Ja-j])(?:\)|\.|:)(?:\s*\S.*)?|\(([A-Ja-j])\)?.*|([A-Ja-j])", re.DOTALL)
+_SECOND_OPTION = re.compile(r"\([A-Ja-j]\)|\b(?:or|and|not)\b|[,;/&]\s*[A-Ja-j]\b")
 _GOLD_OPTION = re.compile(r"\(([A-J])\).*|([A-J])[.)](?:\s.*)?|([A-J])", re.DOTALL)
 _OPTIONS = re.compile(r"\(?[A-J]\)?(?:\s*(?:,|;|and|&|\s)\s*\(?[A-J]\)?)+|[A-J]{2,6}")
 _BASE = re.compile(r"\(?([0-9A-Za-z]+(?:\.[0-9A-Za-z]+)?)\)?_\{?\(?([0-9]{1,2}|[a-z]+)\)?\}?")
@@ -31,7 +33,8 @@ _ALIASES = {
     "therearenosolutions": "\\emptyset", "norealsolution": "\\emptyset", "norealsolutions": "\\emptyset",
     "emptyset": "\\emptyset", "theemptyset": "\\emptyset", "infinity": "\\infty", "positiveinfinity": "\\infty",
     "negativeinfinity": "-\\infty", "minusinfinity": "-\\infty", "allrealnumbers": "\\mathbb{R}",
-    "allreals": "\\mathbb{R}", "therealnumbers": "\\mathbb{R}",
+    "allreals": "\\mathbb{R}",
+    "allintegers": "\\mathbb{Z}", "theintegers": "\\mathbb{Z}", "therealnumbers": "\\mathbb{R}",
 }  # fmt: skip
 _SAME_WORDS = {"dne": "doesnotexist", "thelimitdoesnotexist": "doesnotexist", "limitdoesnotexist": "doesnotexist"}
 
@@ -53,7 +56,10 @@ def words(text: str) -> str:
 
 
 def without_lead(text: str) -> str:
-    """The answer without a leading "the answer is"."""
+    """The answer without a leading "the answer is", be it inside or before a text command."""
+    inside = _WHOLE_TEXT.fullmatch(text)
+    if inside and (rest := _LEAD.sub("", inside[1])) != inside[1]:
+        return rest
     return _LEAD.sub("", text)
 
 
@@ -64,8 +70,10 @@ def formula_for(text: str) -> str | None:
 
 def is_wordy(text: str) -> bool:
     """Does the text hold words of two letters or more in a text command, or only words?"""
-    return re.search(r"\\(?:text\w*|mbox|mathrm|mathbf|operatorname)\s*\{[^{}]*[A-Za-z]{2}", text) is not None or (
-        re.fullmatch(r"[A-Za-z][A-Za-z \-']{3,}[.!]?", text.strip()) is not None
+    return (
+        re.search(r"\\(?:text\w*|mbox|mathrm|mathbf|operatorname)\s*\{[^{}]*[A-Za-z]{2}", text) is not None
+        or re.fullmatch(r"[A-Za-z][A-Za-z \-']{3,}[.!]?", text.strip()) is not None
+        or (not text.isascii() and any(char.isalpha() and not char.isascii() for char in text))
     )
 
 
@@ -87,12 +95,26 @@ def chosen_options(text: str, several: bool) -> frozenset[str] | None:
     plain = _OPTION_LEAD.sub("", strip_markup(text)).strip()
     if several:
         bare = plain.strip("\\{} ").rstrip(".")
-        pieces = re.split(r"\s*(?:,|;|&|\band\b|\s)\s*", bare)
+        pieces = re.split(r"\s*(?:,|;|&|\band\b|\)\(|\s)\s*", bare)
         letters = [c for piece in pieces for c in piece.strip("().")]
         if letters and all(re.fullmatch("[A-Ja-j]", c) for c in letters):
             return frozenset(c.upper() for c in letters)
     match = _OPTION.fullmatch(plain)
-    return frozenset((match[1] or match[2] or match[3]).upper()) if match else None
+    if match is None or _SECOND_OPTION.search(plain, match.end(1) if match[1] else match.end(2) if match[2] else 1):
+        return None
+    return frozenset((match[1] or match[2] or match[3]).upper())
+
+
+def listed_words(text: str) -> list[str]:
+    """The words of an enumeration such as "red, white and blue", in alphabetical order; [] if it is none.
+
+    Commas alone do not make one: they may set out an order.
+    """
+    plain = strip_markup(text)
+    if not re.search(r"\band\b", plain):
+        return []
+    parts = [words(part) for part in re.split(r",|;|\band\b", plain) if part.strip()]
+    return sorted(parts) if len(parts) > 1 and all(parts) else []
 
 
 class Numeral(NamedTuple):
@@ -124,7 +146,7 @@ def bare_numeral(text: str) -> Numeral | None:
 
 def ratio(text: str) -> tuple[str, ...] | None:
     """The parts of a time or ratio such as ``3:30 p.m.``; None if it is none."""
-    plain = strip_markup(text).replace("\\colon", ":")
+    plain = re.sub(r"(?<=\d)\s+to\s+(?=\d)", ":", strip_markup(text).replace("\\colon", ":"))
     if _RATIO.fullmatch(plain) is None:
         return None
     lowered = re.sub(r"[\s]+", "", plain.lower())

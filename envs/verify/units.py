@@ -6,6 +6,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from .notation import words
+
 
 class Unit(NamedTuple):
     """A unit as a factor to the base of its dimension; ``dims`` maps base names to powers, sorted.
@@ -69,6 +71,7 @@ _define("Pa pascal pascals", "1000", mass=1, length=-1, time=-2)
 _define("kPa", "1000000", mass=1, length=-1, time=-2)
 _define("Hz hertz", "1", time=-1)
 _define("V volt volts", "1", volt=1)
+_define("C coulomb coulombs", "1", coulomb=1)
 _define("A amp amps ampere amperes", "1", ampere=1)
 _define("Ω ohm ohms", "1", ohm=1)
 _define("mol mole moles", "1", mole=1)
@@ -94,8 +97,22 @@ NONE = Unit(Fraction(1), ())
 DEGREE = _TABLE["degree"]
 CURRENCY = {"dollar": "dollar", "€": "€", "£": "£", "¥": "¥", "₹": "₹", "euro": "€", "pounds": "£"}
 _PREFIX = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+CURRENCY_CODES = words("USD EUR GBP JPY INR Rs US")
+SCALES = {
+    "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+}  # fmt: skip
 _FILLER = frozenset(["of", "the", "a", "an", "total", "each"])
-_SPLIT = re.compile(r"\s*(/|\bper\b|\*|\\cdot|·|⋅|[A-Za-zμΩ°€£¥₹¢]+\.?|\^?\{?-?\d+\}?|.)\s*")
+# Words that say something about a value, or name another one: "17 or more", "17 is wrong", "17 and a half".
+_NO_UNIT = words(
+    "or and not no nor is are was were be isn't if unless when where while but than less more most least fewer over "
+    "under below above beyond about approximately approx roughly around almost nearly maybe perhaps possibly probably "
+    "likely either neither both between to until minus plus times divided squared cubed mod modulo remainder half "
+    "third quarter twice double triple wrong incorrect false otherwise else anything something unknown any versus vs "
+    "because since so then now wait hmm"
+)
+_NO_UNIT_CJK = re.compile("[不或和与约至非以几半]")
+_SPLIT = re.compile(r"\s*(/|\bper\b|\*|\\cdot|·|⋅|[A-Za-zμΩ°€£¥₹¢\u3400-\u9fff]+\.?|\^?\{?-?\d+\}?|.)\s*")
+_REMARK = re.compile(r"(?:^|\s)\s*\(([A-Za-z][A-Za-z ,'-]{2,})\)\s*\Z")
 
 
 def singular(word: str) -> str:
@@ -128,13 +145,26 @@ def times(left: Unit, right: Unit) -> Unit:
     return Unit(left.factor * right.factor, kept, left.known and right.known, offset)
 
 
+def is_remark(text: str) -> bool:
+    """Do the words leave the value they stand behind as it is? "or more", "is wrong" and "and a half" do not."""
+    return not _NO_UNIT_CJK.search(text) and _NO_UNIT.isdisjoint(re.findall(r"[a-z']+", text.lower()))
+
+
+def without_remark(text: str) -> str:
+    """The text without a harmless remark in brackets at its end, as in ``8 (eight)``."""
+    match = _REMARK.search(text)
+    return text[: match.start()] if match and is_remark(match[1]) else text
+
+
 def parse_unit(text: str) -> Unit | None:
     """Read a unit such as ``cm^2``, ``km/h``, ``square feet`` or ``red apples``.
 
     Returns:
         The unit, or None where the text holds anything but words, slashes and powers.
     """
-    result, sign, pending, words = NONE, 1, 0, 0
+    if not is_remark(text):
+        return None
+    result, sign, pending, named = NONE, 1, 0, 0
     last: Unit | None = None
     at = 0
     text = text.strip()
@@ -156,11 +186,11 @@ def parse_unit(text: str) -> Unit | None:
             if abs(exponent) > 9:
                 return None
             result, last = times(result, power(last, exponent)), None
-        elif re.fullmatch(r"[A-Za-zμΩ°€£¥₹¢]+\.?", piece):
+        elif re.fullmatch(r"[A-Za-zμΩ°€£¥₹¢\u3400-\u9fff]+\.?", piece):
             word = piece.rstrip(".")
             if last is not None:
                 result, last = times(result, last), None
-            words += 1
+            named += 1
             if word.lower() in _PREFIX:
                 pending = _PREFIX[word.lower()]
                 continue
@@ -173,4 +203,4 @@ def parse_unit(text: str) -> Unit | None:
             return None
     if last is not None:
         result = times(result, last)
-    return result if words and words <= 6 and (result.dims or pending == 0) else None
+    return result if named and named <= 6 and (result.dims or pending == 0) else None

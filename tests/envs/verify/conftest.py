@@ -1,7 +1,9 @@
-"""The labelled reference cases, read once."""
+"""The labelled cases, read once."""
 
 import csv
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,3 +20,13 @@ def cases():
         if row["encoding"] == "rle":
             row["prediction"] = "".join(piece * count for piece, count in json.loads(row["prediction"]))
     return rows
+
+
+@pytest.fixture(scope="session")
+def further_cases():
+    """The cases of the text file, read by the benchmark's loader."""
+    path = Path(__file__).parents[3] / "benchmarks" / "math_cases.py"
+    spec = importlib.util.spec_from_file_location("math_case_files", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return list(module.load(module.FURTHER))

@@ -145,7 +145,7 @@ RESPONSES = [
     ("5", "\\boxed{5,}", True),
     ("7", "\\boxed{1}, \\boxed{2}, \\boxed{7}", False),
     ("3:30", "The answer is 3:30 p.m.", True),
-    ("42", "The answer is 42, because 6*7=42.", False),
+    ("42", "The answer is 42, because 6*7=42.", True),
     ("10", "The answer is 10 dollars.", True),
     ("10", "The answer is $10.", True),
     ("10", "The answer is \\$10.", True),
