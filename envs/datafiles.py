@@ -55,7 +55,7 @@ def _file(path: Path) -> Iterator[Mapping[str, Any]]:
         yield from csv.DictReader(io.StringIO(text, newline=""))
         return
     if format == ".jsonl":
-        for number, line in enumerate(text.splitlines()):
+        for number, line in enumerate(text.split("\n")):  # splitlines() would cut at U+2028 inside a text
             if line.strip():
                 yield _row(_json(line, f"{path}, line {number + 1}"), f"{path}, line {number + 1}")
         return

@@ -45,6 +45,8 @@ def _stand_in(name):
     return function
 
 def _fetch(name, kind):
+    if kind == "module":  # the test means the library, whatever the submission bound to the name
+        return __import__(name) if name in sys.stdlib_module_names else None
     if kind in ("function", "type", "builtin_function_or_method"):
         return _stand_in(name)
     answer = _guest_get(name)

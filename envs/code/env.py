@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from ...schema import Task
 from ..registry import env
 from ..turns import Result
 from .families import FAMILIES, LEVELS
-from .formats import load_problem
+from .files import load_file
 from .grading import grade_problem
 from .problem import Problem
 
@@ -42,7 +40,7 @@ def code(
     if reward not in REWARDS:
         raise ValueError(f"reward={reward!r}; choose 'share' or 'all'")
     if tasks is not None:
-        found = _load(tasks, public, shown)
+        found = load_file(tasks, public, shown).problems
         problem, key = found[int(rng.integers(len(found)))], "file"
     else:
         problem, key = draw(rng, family, level)
@@ -73,18 +71,3 @@ def draw(rng: np.random.Generator, family: str, level: int) -> tuple[Problem, st
         raise ValueError(f"level={level!r} is no level; choose 1, 2 or 3")
     name = names[int(rng.integers(len(names)))]
     return FAMILIES[name](rng, level), name
-
-
-@lru_cache(maxsize=8)
-def _load(path: str, public: int, shown: float) -> tuple[Problem, ...]:
-    from ..datafiles import rows_of
-
-    found = []
-    for number, row in enumerate(rows_of(path)):
-        try:
-            found.append(load_problem(row, public, shown))
-        except ValueError as error:
-            raise ValueError(f"{path}, row {number}: {error}") from None
-    if not found:
-        raise ValueError(f"tasks={path!r} holds no problem")
-    return tuple(found)

@@ -185,7 +185,8 @@ def _humaneval(row: Mapping[str, Any]) -> Problem:
 
 
 def _mbpp(row: Mapping[str, Any], public: int) -> Problem:
-    setup = _text(row, "test_setup_code")
+    imports = row.get("test_imports") or []  # the sanitized version has these instead of test_setup_code
+    setup = "\n".join([*map(str, imports), _text(row, "test_setup_code")])
     listed = row["test_list"] if isinstance(row["test_list"], list) else _json(row["test_list"], "test_list")
     tests = tuple(check(str(i + 1), str(source), _visibility(i, public), setup) for i, source in enumerate(listed))
     return Problem(shown_json(_text(row, "text", "prompt")), tests, time_limit=5.0, id=_text(row, "task_id"))
