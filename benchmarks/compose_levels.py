@@ -110,8 +110,8 @@ def main() -> None:
     if not start.exists():
         warm_start(load_config(config, ['env.args.levels="1"']), start, callbacks=[lambda e: print(e.metrics)])
     columns = [f"{level}" for level in range(1, 7)] + [f"{level}, held-out pairs" for level in range(2, 7)]
-    print("| | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|", flush=True)
-    print(row("start: level 1, supervised", config, [str(start)]), flush=True)
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines.append(row("start: level 1, supervised", config, [str(start)]))
     for label, (objective, levels) in ARMS.items():
         models = []
         for seed in (int(part) for part in given.seeds.split(",")):
@@ -122,8 +122,12 @@ def main() -> None:
                  f"seed={seed}", f'out="{folder}"', "warmup.steps=0", "eval.start=false"],
             )  # fmt: skip
             result = train(cell, resume=(folder / "config.toml").exists())
+            if result.interrupted:
+                raise SystemExit(128 + result.interrupted)  # the checkpoint is written; the same command goes on
             models.append(str(result.checkpoint))
-        print(row(label, config, models), flush=True)
+        lines.append(row(label, config, models))
+    (given.out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
