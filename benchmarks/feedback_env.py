@@ -1,9 +1,9 @@
 """A sorting task for measuring self-distillation: the policy first learns, supervised, to use what a teacher is shown.
 
 `lab/HintedSort-v0` is `527140>` answered by `012457`. A share of its prompts (`shown`) also carries a solved copy or a
-hint, laid out exactly as SDPO's self-teacher lays them out. A warm start with `shown = 0.5` so gives a policy that can
-read both; training and evaluation use `shown = 0`. Feedback on a wrong reply names one digit of the right one, which
-reveals a part of the answer on purpose.
+hint, laid out exactly as SDPO's self-teacher lays them out. A warm start on many such prompts gives a policy that reads
+both and sorts badly without; training and evaluation use `shown = 0`. Feedback on a wrong reply is the right one up to
+and with the first digit that was wrong, which reveals a part of the answer on purpose.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from palaestra.envs.turns import Result
 from palaestra.schema import Feedback, Message, Task
 from palaestra.trainer.objectives.teachers import Reprompt, reprompt
 
+LAYOUT = Reprompt(solution_text="=", feedback_text="!", closing_text="?")
+"""One-character headings, as `configs/feedback.toml` sets them for the objective: the policy reads characters."""
+
 
 def hint(right: str, given: str) -> str:
-    """The first place where a reply departs from the right one, and what stands there."""
+    """The right reply up to and with the first digit that is wrong in a given one."""
     place = next((i for i, digit in enumerate(right) if given[i : i + 1] != digit), len(right) - 1)
-    return f"Place {place + 1} is {right[place]}."
+    return right[: place + 1]
 
 
 @pl.env("lab/HintedSort-v0")
@@ -56,6 +59,6 @@ def _draw(rng: np.random.Generator, digits: int, shown: float) -> tuple[str, str
     if kind >= shown:
         return given, right, given
     solution = right if kind < shown / 2 else None
-    feedback = "" if solution else f"Place {place + 1} is {right[place]}."
-    (message,) = reprompt((Message(role="user", content=given),), solution, feedback, Reprompt())
+    feedback = "" if solution else right[: place + 1]
+    (message,) = reprompt((Message(role="user", content=given),), solution, feedback, LAYOUT)
     return given, right, message.text

@@ -47,6 +47,11 @@ class Arm:
         parameters(name, params)
         return cls(name, params, re.sub(r"[^\w.=-]+", "-", text.strip()))
 
+    def objective(self, config: RunConfig) -> dict[str, Any]:
+        """The arm's [objective] section: a run file of the same objective lends it the parameters it does not set."""
+        own = config.objective
+        return {"name": self.name, **(own.params if own.name == self.name else {}), **self.params}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -91,7 +96,7 @@ class Plan:
     def cell(self, config: RunConfig, arm: Arm, seed: int, start: str, folder: str) -> RunConfig:
         """The run file of one cell: everything but objective, seed, start and folder is shared."""
         data = config.model_dump()
-        data["objective"] = {"name": arm.name, **arm.params}
+        data["objective"] = arm.objective(config)
         data |= {"seed": seed, "out": folder}
         data["policy"] |= {"model": start}
         data["warmup"] |= {"steps": 0}
@@ -106,7 +111,8 @@ def problems(config: RunConfig, arms: Iterable[Arm], env_factory: Callable[[], A
 
     source, found = TaskSource(config.env, env_factory), []
     for arm in arms:
-        run = load_config({**config.model_dump(), "objective": {"name": arm.name, **arm.params}})
-        found += [f"{arm.label}: {problem}" for problem in problems_of(run, get(arm.name, arm.params), source)]
+        run = load_config({**config.model_dump(), "objective": arm.objective(config)})
+        objective = get(arm.name, run.objective.params)
+        found += [f"{arm.label}: {problem}" for problem in problems_of(run, objective, source)]
     source.close()
     return found

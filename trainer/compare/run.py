@@ -77,8 +77,10 @@ def compare(
 
 def _claim(root: Path, run: RunConfig, plan: Plan) -> None:
     """Refuse a folder in which other tasks, budgets or a different start were compared."""
-    keep = {"out": "", "seed": 0}
-    text = to_toml(load_config({**run.model_dump(), **keep, "objective": {"name": "grpo"}}))
+    shown = {**run.model_dump(), "out": "", "seed": 0}
+    for section in ("env", "judge", "rollout"):
+        shown[section] = {**shown[section], "url": ""}  # servers may have moved since
+    text = to_toml(load_config(shown))
     fixed = {"tasks": plan.tasks, "samples": plan.samples, "tokens": plan.token_budget, "judge": plan.judge_budget}
     text += f"# compared with {json.dumps({**fixed, 'prior': list(plan.prior)}, sort_keys=True)}\n"
     stored = root / "compare.toml"

@@ -29,6 +29,9 @@ class Reprompt:
         feedback_only_without_solution: drop the feedback whenever a solution is shown.
         remove_thinking: cut ``<think>...</think>`` from the sibling.
         max_chars: bound on each block; what is too long is cut inside the block, never the closing instruction.
+        solution_text: heading of the solution.
+        feedback_text: heading of the feedback.
+        closing_text: last line of the prompt; empty for none.
     """
 
     success: float = 0.5
@@ -37,6 +40,9 @@ class Reprompt:
     feedback_only_without_solution: bool = True
     remove_thinking: bool = True
     max_chars: int = 20_000
+    solution_text: str = SOLUTION
+    feedback_text: str = FEEDBACK
+    closing_text: str = CLOSING
 
 
 def prompt_messages(rollout: Rollout) -> tuple[Message, ...]:
@@ -80,11 +86,11 @@ def reprompt(prompt: tuple[Message, ...], solution: str | None, feedback: str, h
     place = users[-1] if users else len(prompt)
     blocks = [prompt[place].text] if users else []
     if solution:
-        blocks.append(f"{SOLUTION}\n\n{_cut(solution, how.max_chars)}")
+        blocks.append(f"{how.solution_text}\n\n{_cut(solution, how.max_chars)}")
     if feedback:
-        blocks.append(f"{FEEDBACK}\n\n{_cut(feedback, how.max_chars)}")
-    blocks.append(CLOSING)
-    turn = Message(role="user", content="\n\n".join(blocks))
+        blocks.append(f"{how.feedback_text}\n\n{_cut(feedback, how.max_chars)}")
+    blocks.append(how.closing_text)
+    turn = Message(role="user", content="\n\n".join(block for block in blocks if block))
     return (*prompt[:place], turn, *prompt[place + 1 :])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from ..advantages import group_advantage
-from ..teachers import Reprompt, self_teacher
+from ..teachers import CLOSING, FEEDBACK, SOLUTION, Reprompt, self_teacher
 from ..types import Method, Objective, Problem, TeacherSpec
 from .common import RegularisedParams, regularised
 
@@ -39,6 +39,12 @@ class SdpoParams(RegularisedParams):
     """Leave feedback out whenever a solution is shown."""
     remove_thinking: bool = True
     """Cut <think> spans from the shown solution."""
+    solution_text: str = SOLUTION
+    """Heading of the solution in the teacher's prompt."""
+    feedback_text: str = FEEDBACK
+    """Heading of the feedback in the teacher's prompt."""
+    closing_text: str = CLOSING
+    """Last line of the teacher's prompt; empty for none."""
     hybrid: float = Field(0.0, ge=0, le=1)
     """Share of the GRPO loss (without std): 0 is pure self-distillation, 0.9 was reported for weak models."""
     eps_low: float = Field(0.2, ge=0)
@@ -75,6 +81,9 @@ def _build(name: str, params: SdpoParams) -> Objective:
         feedback=params.feedback,
         feedback_only_without_solution=params.feedback_only_without_solution,
         remove_thinking=params.remove_thinking,
+        solution_text=params.solution_text,
+        feedback_text=params.feedback_text,
+        closing_text=params.closing_text,
     )
     per_micro_batch = params.compat == "sdpo-denominator"
     loss = self_distillation(params.alpha, params.tail, params.is_clip, params.aggregation, per_micro_batch)
