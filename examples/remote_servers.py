@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> RunResult:
         return result
     before, after = result.before.pass_at[1], result.after.pass_at[1]
     print(f"pass@1 {before.value:.2f} -> {after.value:.2f} after {result.steps} steps")
-    print("judge calls of the last step:", result.metrics["judge_calls"], "unscored:", result.metrics["unscored"])
+    print("judge requests of the last step:", result.metrics["judge_requests"], "unscored:", result.metrics["unscored"])
     return result
 
 

@@ -116,7 +116,7 @@ class JudgeConfig(Section):
     reward: bool = False
     """Replace the environment's reward by the judge's ``/v1/score``."""
     judge: str = ""
-    """Name of the judge on the server that gives rewards."""
+    """Name of the judge to ask; empty = the server's default."""
     timeout: float = Field(default=60.0, gt=0)
     on_failure: Literal["stop", "unscored"] = "stop"
     """stop = end the run with the step saved; unscored = the groups train nothing and are counted."""

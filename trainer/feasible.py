@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +20,41 @@ def run_facts(config: RunConfig, objective: Objective) -> dict[str, Any]:
     """What the run file alone says, for `objectives.check`."""
     facts: dict[str, Any] = {
         "group_size": config.rollout.group_size,
-        "judge": bool(config.judge.url),
-        "engine": config.rollout.engine,
-        "temperature": config.rollout.temperature,
         "max_new_tokens": config.rollout.max_new_tokens,
-        "inner_steps": config.train.epochs * config.train.minibatches,
-        "reports_logprobs": True,
-        "finite_tasks": True,  # rehearsal tries a pool of train.rehearsal_tasks, also of endless environments
+        "max_staleness": config.rollout.max_staleness,
+        "judge": bool(config.judge.url),
     }
     spec = objective.teacher
-    for role, model in (("teacher", spec and spec.model), ("amateur", spec and spec.amateur)):
-        size = vocabulary_of(model) if model else None
-        if size is not None:
-            facts[f"{role}_vocab_size"] = size
-    if config.policy.model == "tiny":
+    models = {"": config.policy.model, "teacher_": spec and spec.model, "amateur_": spec and spec.amateur}
+    for role, model in models.items():
+        tokenizer = _tokenizer(model, config.policy.characters) if model else None
+        if tokenizer is None:
+            continue
+        words = sorted(tokenizer.get_vocab().items())
+        facts[f"{role}vocab_size"] = len(tokenizer)  # heads are often padded beyond it
+        facts[f"{role}vocabulary"] = hashlib.sha256(repr(words).encode()).hexdigest()
+        if not role and tokenizer.unk_token_id is not None:
+            facts["unwritable"] = partial(_unwritable, tokenizer)
+    return facts
+
+
+def _tokenizer(model: str, characters: str) -> Any:
+    """The tokenizer of ``tiny`` or of a model folder; None for a name that would have to be downloaded first."""
+    if model == "tiny":
         from .tiny import tiny_tokenizer
 
-        own: int | None = len(tiny_tokenizer(config.policy.characters))
-    else:
-        own = vocabulary_of(config.policy.model)
-    return facts if own is None else facts | {"vocab_size": own}
-
-
-def vocabulary_of(model: str) -> int | None:
-    """Tokens of a model folder's tokenizer (heads are often padded beyond it); None when the name is no such folder."""
+        return tiny_tokenizer(characters)
     if not (Path(model) / "tokenizer_config.json").exists():
         return None
     from transformers import AutoTokenizer
 
-    return len(AutoTokenizer.from_pretrained(model, local_files_only=True))
+    return AutoTokenizer.from_pretrained(model, local_files_only=True)
+
+
+def _unwritable(tokenizer: Any, text: str) -> str:
+    """The characters of a text that become the unknown token."""
+    unknown = tokenizer.unk_token_id
+    return "".join(c for c in text if unknown in tokenizer(c, add_special_tokens=False)["input_ids"])
 
 
 def env_facts(source: TaskSource) -> dict[str, Any]:
@@ -115,7 +123,9 @@ def check_run(config: RunConfig, factory: Callable[[], Any] | None = None) -> li
     try:
         objective = registry.get(config.objective.name, config.objective.params)
         problems += problems_of(config, objective)
-        Judging(config.judge, objective)
+        judging = Judging(config.judge, objective)
+        problems += judging.problems()
+        judging.close()
     except (LookupError, ValueError) as error:
         problems.append(str(error))
     try:

@@ -61,6 +61,24 @@ def records(answers: Iterable[Answered], group_ids: Collection[str]) -> list[dic
     return found
 
 
+def questions(answers: Iterable[Answered]) -> int:
+    """How many questions the judge answered in a step, the currency of a judge budget.
+
+    The server counts the calls of a model; of judges that are no model, single comparisons and scores are counted. What
+    a cache or a verifier knew is none.
+    """
+    from ..judges.account import Account
+
+    total = 0
+    for answer in answers:
+        if answer.reply is not None:
+            account = Account()
+            account.add(answer.reply)
+            scored = account.statuses["ok"] if answer.operation == "score" else 0
+            total += account.usage.calls or sum(account.comparisons.values()) or scored
+    return total
+
+
 def judge_metrics(answers: Iterable[Answered]) -> dict[str, float]:
     """A step's ``judge/`` metrics: model calls, cost, failures, ties, preference for the first slot."""
     replies = [answer.reply for answer in answers if answer.reply is not None]

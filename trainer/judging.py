@@ -29,7 +29,7 @@ class Verdicts:
         unplaced: rollouts that a partition could not place.
         failed_groups: ids of the groups that could not be judged; they train nothing.
         seconds: time spent waiting.
-        calls: requests sent.
+        requests: requests sent to the server.
         answers: every request and how it ended.
     """
 
@@ -40,7 +40,7 @@ class Verdicts:
     failed_groups: set[str] = field(default_factory=set)
     unplaced: int = 0
     seconds: float = 0.0
-    calls: int = 0
+    requests: int = 0
     answers: list[Answered] = field(default_factory=list)
 
     def joined(self, other: Verdicts) -> Verdicts:
@@ -57,7 +57,7 @@ class Verdicts:
             unplaced=self.unplaced + other.unplaced,
             failed_groups=self.failed_groups | other.failed_groups,
             seconds=self.seconds + other.seconds,
-            calls=self.calls + other.calls,
+            requests=self.requests + other.requests,
             answers=self.answers + other.answers,
         )
 
@@ -77,6 +77,7 @@ class Judging:
     def __init__(self, config: JudgeConfig, objective: Objective, client: Any = None) -> None:
         self.config = config
         self.needs = objective.needs
+        self.ranking = dict(objective.ranking)
         if client is None and config.url:
             from ..judges import JudgeClient
 
@@ -97,6 +98,27 @@ class Judging:
     def active(self) -> bool:
         """Whether anything is asked at all."""
         return self.config.reward or bool({"clusters", "ranks", "diversity"} & self.needs)
+
+    def problems(self) -> list[str]:
+        """What the server cannot do of what is asked, before anything is sampled; needs the server to be up."""
+        from ..judges.errors import JudgeError
+
+        if self.client is None or not self.active or not hasattr(self.client, "judges_sync"):
+            return []
+        try:
+            offered = {judge.name: judge for judge in self.client.judges_sync()}
+        except JudgeError as error:
+            return [f"judge.url: {error}"]
+        names = ", ".join(offered) or "none"
+        if self.config.judge and self.config.judge not in offered:
+            return [f"judge.judge = {self.config.judge!r} is not on the server; it offers: {names}"]
+        able = [offered[self.config.judge]] if self.config.judge else list(offered.values())  # its default is not told
+        wanted = {"compare": "ranks" in self.needs, "score": self.config.reward}
+        return [
+            f"judge {self.config.judge or names} cannot {what}, which this run asks of it; the server offers: {names}"
+            for what, asked in wanted.items()
+            if asked and not any(what in judge.capabilities for judge in able)
+        ]
 
     def judge(self, plays: Sequence[Play]) -> Verdicts:
         """Judge played groups and wait for it.
@@ -138,7 +160,7 @@ class Judging:
         wanted = [play for play in plays if play.group.id not in verdicts.failed_groups]
         if not wanted:
             return
-        verdicts.calls += 1
+        verdicts.requests += 1
         try:
             question(verdicts, wanted)
         except JudgeError as error:
@@ -194,7 +216,8 @@ class Judging:
             )
 
     def _rank(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
-        results = self.client.rank_sync([play.group for play in plays], on_reply=_recorder(verdicts, plays))
+        groups = [play.group for play in plays]
+        results = self.client.rank_sync(groups, on_reply=_recorder(verdicts, plays), **self.ranking)
         verdicts.ranks = {r.rollout_id: r.reward for r in results if r.reward is not None}
 
     def _diversity(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
@@ -208,7 +231,6 @@ class Judging:
     def _score(self, verdicts: Verdicts, plays: Sequence[Play]) -> None:
         results = self.client.score_sync([play.group for play in plays], on_reply=_recorder(verdicts, plays))
         verdicts.rewards = {r.rollout_id: r.reward for r in results}
-
 
 
 def _recorder(verdicts: Verdicts, plays: Sequence[Play]) -> Callable[[str, Any], None]:

@@ -29,7 +29,7 @@ from .evaluation import EvalReport, Evaluator
 from .events import Callback, Event, RunResult, StopTraining
 from .feasible import refuse
 from .interrupts import Interrupted, Interrupts
-from .judgements import judge_metrics
+from .judgements import judge_metrics, questions
 from .judging import JudgeFailed, Judging, Verdicts
 from .learner import Learner, Unstable
 from .lora import is_adapted
@@ -298,7 +298,8 @@ class Trainer:
             **decided,
             **learned,
             "sampling_rounds": float(rounds),
-            "judge_calls": float(verdicts.calls),
+            "judge_requests": float(verdicts.requests),
+            "judge_calls": float(questions(verdicts.answers)),
             "judge_unplaced": float(verdicts.unplaced),
             "judge_failed_groups": float(len(verdicts.failed_groups)),
             **judge_metrics(verdicts.answers),

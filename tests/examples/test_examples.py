@@ -51,7 +51,7 @@ def test_remote_servers(tmp_path, one_thread):
     arguments = [word for setting in small for word in ("--set", setting)]
     result = load("remote_servers").main(["--out", str(tmp_path / "run"), *arguments])
     assert result.stopped is None and result.steps == 2
-    assert result.metrics["judge_calls"] == 1 and result.metrics["unscored"] == 0
+    assert result.metrics["judge_requests"] == 1 and result.metrics["unscored"] == 0
 
 
 def test_arena_travel(tmp_path, one_thread):

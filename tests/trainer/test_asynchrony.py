@@ -110,7 +110,7 @@ def test_a_slow_judge_does_not_stop_the_sampler(sections):
     assert result.stopped is None
     assert result.steps == 6
     assert gate.waited == [False]
-    assert result.metrics["judge_calls"] == 4
+    assert result.metrics["judge_requests"] == 4
 
 
 class EvenFirst:

@@ -29,7 +29,8 @@ def test_clusters_come_from_the_server(sections):
     with judge_server() as url:
         result = train({**sections, "judge": {"url": url}})
     assert result.stopped is None
-    assert result.metrics["judge_calls"] == 1
+    assert result.metrics["judge_requests"] == 1
+    assert result.metrics["judge_calls"] == 0  # equal answers are found by a verifier, nobody was asked
     found = rows(result.folder, 1)
     assert any(row["cluster"] is not None for row in found)
     for row in found:  # equal answers share a cluster; numbers are compared as such, so 01 and 1 do too
@@ -162,3 +163,40 @@ def test_judges_see_the_prompt_without_any_reply(sections):
     for group in client.groups:
         assert [m.role for m in group.task.messages] == ["user"]
         assert all(r.messages[0].text == group.task.messages[0].text for r in group.rollouts)
+
+
+def longest_first():
+    """A judge server whose judge prefers longer replies, and says so in either order."""
+    from palaestra.judges.base import Judge
+    from palaestra.judges.context import RawVerdict
+    from palaestra.judges.service import JudgeService
+    from palaestra.schema import RewardStatus
+
+    class Longest(Judge):
+        kind, capabilities, graded = "simulated", ("compare",), False
+
+        async def compare(self, question, context):
+            first, second = len(question.first.strip()), len(question.second.strip())
+            return RawVerdict(
+                RewardStatus.OK, {"winner": "tie" if first == second else "first" if first > second else "second"}
+            )
+
+    return judge_server(JudgeService([Longest("longest")]))
+
+
+@pytest.mark.parametrize("topology", ["auto", "round_robin", "anchor", "single_elimination", "swiss"])
+def test_the_run_file_chooses_the_tournament(sections, topology):
+    sections = {**sections, "objective": {"name": "arena", "topology": topology}, "warmup": {}}
+    sections["train"] = {**sections["train"], "steps": 1}
+    with longest_first() as url:
+        result = train({**sections, "judge": {"url": url}})
+    assert result.stopped is None and result.metrics["unscored"] == 0
+    groups = {}
+    for row in rows(result.folder, 1):
+        groups.setdefault(row["group_id"], []).append((len(row["messages"][-1]["content"].strip()), row["advantage"]))
+    for replies in groups.values():
+        if len({length for length, _ in replies}) > 1:
+            assert max(replies)[1] > 0 > min(replies)[1]
+    size, played = sections["rollout"]["group_size"], result.metrics["judge_calls"]
+    most = {"round_robin": size * (size - 1), "anchor": 2 * (size - 1), "single_elimination": 4 * (size - 1)}
+    assert 0 < played <= sections["rollout"]["prompts_per_step"] * most.get(topology, size * (size - 1))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .registry import method, parameters
-from .types import Method, Objective, Problem
+from .types import Method, Problem
 
 
 def check(name: str, params: Mapping[str, Any], run_facts: Mapping[str, Any]) -> list[Problem]:
@@ -15,11 +15,12 @@ def check(name: str, params: Mapping[str, Any], run_facts: Mapping[str, Any]) ->
     Args:
         name: registry name.
         params: the method's parameters, as in the run file.
-        run_facts: what is known about the run; absent facts are not checked. Keys: ``group_size``, ``judge`` (bool: a
-            judge server is configured), ``env_clusters`` (bool: the environment labels strategies), ``judge_topology``,
-            ``vocab_size`` and ``teacher_vocab_size``, ``amateur_vocab_size``, ``engine``, ``temperature``, ``top_p``,
-            ``feedback`` (bool: the environment gives feedback), ``binary_rewards`` (bool), ``task_types`` (int),
-            ``reports_logprobs`` (bool), ``max_new_tokens``, ``inner_steps``.
+        run_facts: what is known about the run; absent facts are not checked. Keys: ``group_size``, ``max_new_tokens``,
+            ``max_staleness``; ``judge`` (bool: a judge server is configured); of the environment ``env_clusters``
+            (bool: it labels strategies), ``feedback`` (bool: it says something about failures), ``binary_rewards``
+            (bool) and ``text_answers`` (bool); of the policy ``vocab_size``, ``vocabulary`` (a digest) and
+            ``unwritable`` (text -> the characters its tokenizer lacks); ``teacher_`` and ``amateur_`` before
+            ``vocab_size`` and ``vocabulary``.
 
     Raises:
         UnknownObjective, ObjectiveError: as `registry.parameters`.
@@ -27,31 +28,50 @@ def check(name: str, params: Mapping[str, Any], run_facts: Mapping[str, Any]) ->
     row = method(name)
     values = parameters(name, params)
     own = [] if row.problems is None else list(row.problems(values, run_facts))
-    return [*_groups(row, values, run_facts), *_judges(row, values, run_facts), *_engine(row, values, run_facts), *own]
+    return [*_groups(row, values, run_facts), *_judges(row, values, run_facts), *own]
 
 
-def loop_features(objective: Objective) -> frozenset[str]:
-    """What an objective asks of the training loop beyond sampling, judging, advantages and losses.
+def unwritable(facts: Mapping[str, Any], **texts: str) -> list[Problem]:
+    """Texts an objective puts into prompts must be made of tokens the policy has.
 
-    A loop that lacks one of them must refuse the objective: leaving it out would train another method.
+    Args:
+        facts: what is known about the run.
+        texts: parameter name -> its text.
     """
-    present = {
-        "rehearsal": objective.rehearsal is not None,
-        "refill": objective.refill is not None,
-        "direct": objective.direct is not None,
-        "relabel": objective.relabel is not None,
-        "initial sampling": objective.sampling == "initial",
-        "teacher": objective.teacher is not None,
-        **{f"needs {need}": True for need in objective.needs},
-    }
-    return frozenset(name for name, used in present.items() if used)
+    lacking = facts.get("unwritable")
+    found = []
+    for knob, text in texts.items() if lacking is not None else ():
+        missing = "".join(dict.fromkeys(lacking(text)))
+        if missing:
+            reason = f"the policy's tokenizer has no token for {missing!r} in {text!r}, so the policy cannot read it"
+            fix = f"Write objective.{knob} with characters it has, or add them to policy.characters"
+            found.append(Problem(f"objective.{knob}", reason, fix))
+    return found
+
+
+def other_vocabulary(facts: Mapping[str, Any], who: str, remedy: str) -> list[Problem]:
+    """A model that scores the policy's token ids must mean the same texts by them.
+
+    Args:
+        facts: what is known about the run.
+        who: ``teacher`` or ``amateur``, also the parameter that names the model.
+        remedy: what to use instead, for the message.
+    """
+    mine, theirs = facts.get("vocab_size"), facts.get(f"{who}_vocab_size")
+    reason = ""
+    if mine is not None and theirs is not None and mine != theirs:
+        reason = f"the {who} has a vocabulary of {theirs} tokens, the policy {mine}; token ids would mean other texts"
+    elif facts.get("vocabulary") and facts.get(f"{who}_vocabulary", facts["vocabulary"]) != facts["vocabulary"]:
+        reason = f"the {who} has as many tokens as the policy, but other ones; token ids would mean other texts"
+    fix = f"Choose a model with the policy's tokenizer, or use {remedy}"
+    return [Problem(f"objective.{who}", reason, fix)] if reason else []
 
 
 def _groups(row: Method, values: Any, facts: Mapping[str, Any]) -> list[Problem]:
     size = facts.get("group_size")
     found = []
     if size is not None and size < 2:
-        if "group" in row.requires:
+        if "group" in row.requires and "ranks" not in row.requires:  # arena says it of its topology
             reason = f"{row.name} compares rollouts of one task, and groups have {size}; every advantage would be 0"
             fix = "Set rollout.group_size to 2 or more (8 is usual), or use objective reinforce"
             found.append(Problem("rollout.group_size", reason, fix))
@@ -65,27 +85,22 @@ def _groups(row: Method, values: Any, facts: Mapping[str, Any]) -> list[Problem]
 
 
 def _judges(row: Method, values: Any, facts: Mapping[str, Any]) -> list[Problem]:
-    found = []
     judge = facts.get("judge")
-    if "ranks" in row.requires and judge is False:
+    if judge is not False:
+        return []
+    found = []
+    if "ranks" in row.requires:
         reason = f"{row.name} needs a judge that ranks groups, and no [judge] is configured"
         fix = "Start `palaestra serve judges` and set judge.url, or use grpo with the environment's rewards"
         found.append(Problem("judge.url", reason, fix))
-    wants_labels = "clusters" in row.requires and getattr(values, "source", "clusters") == "clusters"
-    if wants_labels and judge is False and facts.get("env_clusters") is False:
-        reason = f"{row.name} needs to know which rollouts share a strategy"
-        fix = "Set judge.url (its partition operation), or use an environment that reports info['strategy']"
-        found.append(Problem("judge.url", reason, fix))
-    return found
-
-
-def _engine(row: Method, values: Any, facts: Mapping[str, Any]) -> list[Problem]:
-    found = []
-    corrects = getattr(values, "correction", "none") != "none" or "logprobs" in row.requires
-    if corrects and facts.get("reports_logprobs") is False:
-        reason = "an importance correction needs the engine's log-probabilities, and this engine reports none"
-        found.append(Problem("objective.correction", reason, "Use engine native or vllm, or correction = 'none'"))
-    if corrects and (facts.get("top_p", 1.0) < 1.0 or facts.get("temperature", 1.0) == 0.0):
-        reason = "sampling is greedy or truncated, so the engine's probabilities are of another distribution"
-        found.append(Problem("rollout.top_p", reason, "Use temperature > 0 and top_p = 1, or correction = 'none'"))
+    if "clusters" in row.requires:
+        measured = getattr(values, "source", "clusters") == "diversity"
+        if measured:
+            reason = f"{row.name} with source = 'diversity' takes the judge's own values, and no [judge] is configured"
+            fix = "Start `palaestra serve judges` and set judge.url, or set objective.source = 'clusters'"
+            found.append(Problem("judge.url", reason, fix))
+        elif facts.get("env_clusters") is False:
+            reason = f"{row.name} needs to know which rollouts share a strategy"
+            fix = "Set judge.url (its partition operation), or use an environment that reports info['solution_key']"
+            found.append(Problem("judge.url", reason, fix))
     return found

@@ -343,6 +343,7 @@ class Objective:
         balance_task_types: draw the same number of tasks of every task type into each step.
         stop_reward: end training when any rollout reaches this reward (test-time training); None = never.
         direct: a loss that samples by itself; then no rollouts are made for training.
+        ranking: options of the judge server's rank operation, for objectives that need ``ranks``.
     """
 
     name: str
@@ -364,6 +365,7 @@ class Objective:
     balance_task_types: bool = False
     stop_reward: float | None = None
     direct: Direct | None = None
+    ranking: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Params(BaseModel):
@@ -377,7 +379,6 @@ Requirement = Literal[
     "clusters",  # a judge that partitions, or an environment that labels strategies
     "ranks",  # a judge that ranks
     "binary",  # rewards 0 and 1
-    "logprobs",  # an engine that reports log-probabilities
 ]
 
 

@@ -47,10 +47,14 @@ def metrics(folder):
 NEEDS_MORE = {"opd", "light_reasoner", "arena", "grade", "rlpr"}  # other models, a judge, or another environment
 
 
+READS_TEXT = {"sdpo", "sdpo_test_time", "reward_conditioning"}  # their prompts are English
+
+
 def run_file(folder, name, **changes):
+    characters = "" if name in READS_TEXT else "0123456789>abcdef"
     return {
         "out": str(folder),
-        "policy": {"model": "tiny", "layers": 1, "hidden": 16, "heads": 2, "characters": "0123456789>abcdef"},
+        "policy": {"model": "tiny", "layers": 1, "hidden": 16, "heads": 2, "characters": characters},
         "env": {"id": "palaestra/Strategies-v0", "args": {"digits": 1, "strategies": 6}, "split": False},
         "rollout": {"group_size": 4, "prompts_per_step": 4, "max_new_tokens": 3},
         "objective": {"name": name, **EXTRA.get(name, {}), **changes},
@@ -134,6 +138,39 @@ def test_impossible_combinations_are_refused_before_training(tmp_path):
     run["rollout"]["group_size"] = 1
     with pytest.raises(ConfigError, match="group_size"):
         train(run)
+    run = run_file(tmp_path / "run", "arena", topology="swiss")
+    run["judge"], run["rollout"]["group_size"] = {"url": "http://127.0.0.1:9"}, 1
+    with pytest.raises(ConfigError, match="topology swiss needs two rollouts to compare, the group has 1"):
+        train(run)
+    run = run_file(tmp_path / "run", "sdpo")
+    run["policy"]["characters"] = "0123456789"
+    with pytest.raises(ConfigError, match="no token for"):
+        train(run)
+
+
+def test_a_teacher_with_other_tokens_is_refused_even_if_it_has_as_many(tmp_path):
+    from palaestra.trainer.config import PolicyConfig
+    from palaestra.trainer.policy import load_policy
+
+    for characters, says in (("0123456789>abcde", "16 tokens|vocabulary"), ("0123456789>abcdeg", "other ones")):
+        folder = tmp_path / characters
+        load_policy(PolicyConfig(layers=1, hidden=16, characters=characters)).save(folder)
+        with pytest.raises(ConfigError, match=says):
+            train(run_file(tmp_path / "run", "opd", teacher=str(folder)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_asks_the_judge_server_what_it_can_do(tmp_path):
+    from palaestra.judges.testing import judge_server
+
+    run = run_file(tmp_path / "run", "arena")
+    run["judge"] = {"url": "http://127.0.0.1:9"}
+    assert any("cannot be reached" in problem for problem in check_run(load_config(run)))
+    with judge_server() as url:
+        run["judge"] = {"url": url, "judge": "nobody"}
+        assert any("is not on the server" in problem for problem in check_run(load_config(run)))
+        run["judge"] = {"url": url}
+        assert [p for p in check_run(load_config(run)) if p.startswith("judge")] == []
 
 
 def test_dynamic_sampling_samples_again_up_to_its_limit(tmp_path):

@@ -182,13 +182,28 @@ def test_a_builtin_name_cannot_be_taken():
 
 CASES = [
     ("grpo", {}, {"group_size": 1}, "rollout.group_size"),
-    ("arena", {}, {"group_size": 1, "judge": True, "judge_topology": "swiss"}, "rollout.group_size"),
+    ("arena", {}, {"group_size": 1, "judge": True}, "rollout.group_size"),
+    ("arena", {"topology": "swiss"}, {"group_size": 1, "judge": True}, "rollout.group_size"),
+    ("arena", {"topology": "swiss", "rounds": 8}, {"group_size": 8, "judge": True}, "objective.rounds"),
+    ("arena", {"topology": "balanced", "degree": 4}, {"group_size": 4, "judge": True}, "objective.degree"),
     ("arena", {}, {"group_size": 8, "judge": False}, "judge.url"),
     ("uniqueness", {}, {"group_size": 8, "judge": False, "env_clusters": False}, "judge.url"),
+    ("darling", {"source": "diversity"}, {"group_size": 8, "judge": False, "env_clusters": True}, "judge.url"),
     ("pass_at_k", {"k": 16}, {"group_size": 8}, "objective.k"),
     ("psr", {}, {"binary_rewards": False}, "objective.name"),
     ("grade", {"reward": "math:sqrt"}, {"judge": True}, "judge.url"),
     ("grade", {}, {}, "objective.reward"),
+    ("grade", {"reward": "math:sqrt"}, {"max_staleness": 2}, "rollout.max_staleness"),
+    (
+        "opd",
+        {"teacher": "big"},
+        {"vocab_size": 9, "teacher_vocab_size": 9, "vocabulary": "a", "teacher_vocabulary": "b"},
+        "objective.teacher",
+    ),
+    ("light_reasoner", {"amateur": "small", "dynamic_sampling": True}, {}, "objective.dynamic_sampling"),
+    ("sdpo", {}, {"unwritable": lambda text: [c for c in text if c.isalpha()]}, "objective.solution_text"),
+    ("reward_conditioning", {}, {"unwritable": lambda text: "[]"}, "objective.good"),
+    ("quark", {"train_on": "all"}, {"unwritable": lambda text: "["}, "objective.train_on"),
     ("opd", {"teacher": "big"}, {"vocab_size": 64, "teacher_vocab_size": 65}, "objective.teacher"),
     ("opd", {}, {}, "objective.teacher"),
     ("light_reasoner", {"amateur": "small"}, {"vocab_size": 64, "amateur_vocab_size": 65}, "objective.amateur"),
@@ -196,10 +211,6 @@ CASES = [
     ("gspo", {"eps_high": 0.2}, {}, "objective.eps_high"),
     ("dapo", {}, {"max_new_tokens": 96}, "objective.overlong_cache"),
     ("sdpo", {}, {"group_size": 1, "feedback": False}, "rollout.group_size"),
-    ("sdpo", {}, {"engine": "openai"}, "rollout.engine"),
-    ("grpo", {"correction": "token_mask"}, {"reports_logprobs": False}, "objective.correction"),
-    ("pipeline_rl", {}, {"top_p": 0.9}, "rollout.top_p"),
-    ("dph", {}, {"finite_tasks": False}, "env.id"),
     ("reinforce", {"dynamic_sampling": True}, {"group_size": 1}, "objective.dynamic_sampling"),
     ("aepo", {"h_low": 0.1, "h_high": 0.2, "tau_seq": 0.3}, {}, "objective.tau_seq"),
 ]
@@ -219,12 +230,43 @@ def test_a_sensible_run_has_no_problems(name):
         "judge": name != "grade",
         "env_clusters": True,
         "binary_rewards": True,
-        "engine": "native",
+        "unwritable": lambda text: "",
     }
-    facts |= {"vocab_size": 64, "teacher_vocab_size": 64, "amateur_vocab_size": 64, "reports_logprobs": True}
-    facts |= {"max_new_tokens": 8192, "feedback": True, "temperature": 1.0, "top_p": 1.0}
+    facts |= {"vocab_size": 64, "teacher_vocab_size": 64, "amateur_vocab_size": 64}
+    facts |= {"max_new_tokens": 8192, "feedback": True, "max_staleness": 0}
     more = {"opd": {"teacher": "big"}, "light_reasoner": {"amateur": "small"}}
     assert objectives.check(name, {**EXTRA.get(name, {}), **more.get(name, {})}, facts) == []
+
+
+ORDERS = [
+    ("aepo", {"h_low": 0.3, "h_high": 0.2}, "h_low 0.3 must be below h_high 0.2"),
+    ("aepo", {"h_low": 0.3}, "h_low and h_high belong together"),
+    ("aepo", {}, "there are no defaults"),
+    ("cispo", {"ratio_floor": 6.0}, r"ratio_floor 6.0 must be below ratio_cap 5.0"),
+    ("grpo", {"correction_low": 3.0}, "correction_low 3.0 is not below"),
+    ("grpo", {"delta": 1.1}, "must exceed"),
+    ("grpo", {"dual_clip": 1.0}, r"objective.dual_clip"),
+    ("dph", {"threshold": 9}, "exceeds attempts"),
+    ("rlpr", {"collect_from": 12}, "must be below filter_from"),
+    ("sdpo", {"top_k": 0}, "alpha = 1 only"),
+    ("feedme", {"flip": 0.5}, r"objective.flip"),
+    ("reward_conditioning", {"bad": "[good] "}, "must differ"),
+    ("arena", {"rounds": 3}, "set topology to swiss"),
+    ("arena", {"topology": "swiss", "degree": 3}, "set topology to balanced or random"),
+    ("arena", {"topology": "ladder"}, r"objective.topology"),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "says"), ORDERS)
+def test_parameters_that_contradict_each_other_are_refused(name, params, says):
+    with pytest.raises(objectives.ObjectiveError, match=says):
+        objectives.get(name, params)
+
+
+def test_topology_becomes_options_of_the_rank_operation():
+    given = objectives.get("arena", {"topology": "swiss", "rounds": 2, "order_policy": "both"}).ranking
+    assert given == {"reward": "quantile", "method": "swiss", "estimator": "auto", "rounds": 2, "order_policy": "both"}
+    assert objectives.get("arena").ranking == {"reward": "quantile", "method": "auto", "estimator": "auto"}
 
 
 def test_direct_inputs_are_plain_data():

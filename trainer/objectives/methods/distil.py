@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ..advantages import group_advantage
+from ..checks import other_vocabulary
 from ..types import Method, Objective, Problem, RolloutBatch, TeacherSpec
 from .common import RegularisedParams, regularised
 
@@ -80,25 +81,13 @@ def _light(params: LightReasonerParams) -> Objective:
     )
 
 
-def _same_vocabulary(who: str, params: Any, facts: Mapping[str, Any]) -> list[Problem]:
-    found = []
+def _problems(who: str, params: OpdParams | LightReasonerParams, facts: Mapping[str, Any]) -> list[Problem]:
+    found = other_vocabulary(facts, who, "sdpo, whose teacher is the policy itself")
     if not getattr(params, who):
         found.append(Problem(f"objective.{who}", "no model is named", f"Set objective.{who} to a folder or a model id"))
-    mine, theirs = facts.get("vocab_size"), facts.get(f"{who}_vocab_size")
-    if mine is not None and theirs is not None and mine != theirs:
-        reason = f"the {who} has a vocabulary of {theirs} tokens, the policy {mine}; token ids would mean other texts"
-        found.append(Problem(f"objective.{who}", reason, "Choose a model with the policy's tokenizer, or use sdpo"))
-    return found
-
-
-def _opd_problems(params: OpdParams, facts: Mapping[str, Any]) -> list[Problem]:
-    found = _same_vocabulary("teacher", params, facts)
     if params.dynamic_sampling:
         reason = "rewards may all be equal by design, so every group would be dropped"
         found.append(Problem("objective.dynamic_sampling", reason, "Set it to false"))
-    if params.mode == "sampled" and facts.get("top_p", 1.0) < 1.0:
-        reason = f"top_p {facts['top_p']} samples from a truncated distribution, whose KL this is not"
-        found.append(Problem("rollout.top_p", reason, "Use top_p = 1, or objective.mode = 'full'"))
     return found
 
 
@@ -112,7 +101,7 @@ OPD = Method(
     cost="no judge calls; one teacher forward pass over the sampled tokens",
     when="a stronger model with the same tokenizer is at hand",
     parts="teacher: external; loss: importance_sampling with token advantages, or full KL",
-    problems=_opd_problems,
+    problems=partial(_problems, "teacher"),
 )
 LIGHT_REASONER = Method(
     name="light_reasoner",
@@ -124,5 +113,5 @@ LIGHT_REASONER = Method(
     cost="no judge calls; forward passes of the frozen start and of the amateur over the full vocabulary",
     when="no rewards at all, and a clearly weaker model of the same family",
     parts="teacher: frozen start with an amateur; loss: contrast target",
-    problems=partial(_same_vocabulary, "amateur"),
+    problems=partial(_problems, "amateur"),
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from ..advantages import group_advantage
-from ..types import Method, Objective, Problem, RehearsalSpec
+from ..types import Method, Objective, RehearsalSpec
 from .common import PolicyParams, clipped_objective
 
 
@@ -65,13 +64,6 @@ def _build(params: DphParams) -> Objective:
     )
 
 
-def _problems(params: DphParams, facts: Mapping[str, Any]) -> list[Problem]:
-    if facts.get("finite_tasks") is False:
-        reason = "the first stage samples every task once before training, but this environment makes tasks endlessly"
-        return [Problem("env.id", reason, "Give env a fixed task set (a number of tasks or a data file)")]
-    return []
-
-
 DPH = Method(
     name="dph",
     summary="clipped policy loss on hard tasks, f-divergence rehearsal of stored answers to mastered ones",
@@ -82,6 +74,5 @@ DPH = Method(
     cost="no judge calls; attempts + 1 rollouts a task once; chunk further sequences a step; no online reference",
     when="training forgets solutions or tasks the start already had",
     parts="advantage: group; loss: ppo_clip; rehearsal: f-divergence",
-    problems=_problems,
     requires=("group",),
 )

@@ -15,7 +15,8 @@ class GradeParams(Params):
     """Parameters of GRADE-STE. Temperature, KL weight and learning rate are not published."""
 
     reward: str = ""
-    """Local reward as package.module:function of (one-hots [B, T, V], alive [B, T]) -> [B], in torch."""
+    """Local reward as package.module:function of (one-hots [B, T, V], alive [B, T]) -> [B], in torch. An attribute
+    vocab_size of it is compared with the policy's."""
     tau: float = Field(1.0, gt=0)
     """Gumbel-softmax temperature; gradients explode as it falls to 0 and shrink as it grows."""
     top_k: int | None = Field(256, ge=1)
@@ -51,7 +52,24 @@ def _problems(params: GradeParams, facts: Mapping[str, Any]) -> list[Problem]:
         reason = "there is no differentiable reward"
         fix = "Set objective.reward = 'package.module:function', or use grpo for rewards of an environment"
         found.append(Problem("objective.reward", reason, fix))
+    if facts.get("max_staleness"):
+        reason = "it samples inside its loss, so nothing can be sampled beside training"
+        found.append(Problem("rollout.max_staleness", reason, "Set rollout.max_staleness = 0"))
+    size, theirs = facts.get("vocab_size"), getattr(_loaded(params.reward), "vocab_size", None)
+    if size is not None and theirs is not None and size != theirs:
+        reason = f"the reward model reads one-hots over {theirs} tokens, the policy writes {size}"
+        found.append(Problem("objective.reward", reason, "Use a reward model with the policy's tokenizer"))
     return found
+
+
+def _loaded(path: str) -> Any:
+    """The reward function, or None where its path is wrong (building the objective says so)."""
+    from ..grade import load_reward
+
+    try:
+        return load_reward(path)
+    except (ImportError, ValueError):
+        return None
 
 
 GRADE = Method(

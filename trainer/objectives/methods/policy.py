@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..advantages import group_advantage, leave_one_out
 from ..types import Aggregation, Method, Objective, Problem
@@ -45,6 +45,12 @@ class CispoParams(RegularisedParams):
     """Absolute lower bound on the importance weight."""
     scale: Literal["none", "group", "batch"] = "batch"
     """Whose standard deviation divides the advantage."""
+
+    @model_validator(mode="after")
+    def _order(self) -> CispoParams:
+        if self.ratio_floor >= self.ratio_cap:
+            raise ValueError(f"ratio_floor {self.ratio_floor} must be below ratio_cap {self.ratio_cap}")
+        return self
 
 
 class ImportanceParams(RegularisedParams):
@@ -167,5 +173,5 @@ PIPELINE_RL = Method(
     formula="L = -mean sg(min(pi / pi_roll, 1 + eps)) A log pi, A leave-one-out",
     when="rollouts sampled while weights change: their log-probabilities are exact token by token",
     parts="advantage: leave-one-out; loss: importance_sampling against the rollout",
-    requires=("group", "logprobs"),
+    requires=("group",),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..advantages import group_advantage
 from ..filters import ema_std_filter
@@ -29,6 +29,15 @@ class RlprParams(PolicyParams):
     """First step whose stds are collected."""
     filter_from: int = Field(11, ge=2)
     """First step that filters."""
+
+    @model_validator(mode="after")
+    def _order(self) -> RlprParams:
+        if self.collect_from >= self.filter_from:
+            raise ValueError(
+                f"collect_from {self.collect_from} must be below filter_from {self.filter_from}: there is no running "
+                "mean to filter by before anything is collected"
+            )
+        return self
 
 
 def _build(params: RlprParams) -> Objective:

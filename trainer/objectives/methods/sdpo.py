@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from ..advantages import group_advantage
+from ..checks import unwritable
 from ..teachers import CLOSING, FEEDBACK, SOLUTION, Reprompt, self_teacher
 from ..types import Method, Objective, Problem, TeacherSpec
 from .common import RegularisedParams, regularised
@@ -113,10 +114,10 @@ def _problems(params: SdpoParams, facts: Mapping[str, Any]) -> list[Problem]:
     if facts.get("group_size") == 1 and not (params.feedback and facts.get("feedback", True)):
         reason = "a rollout alone in its group has no sibling to learn from, and there is no feedback"
         found.append(Problem("rollout.group_size", reason, "Use groups of 2 or more, or an environment with feedback"))
-    if facts.get("engine") == "openai" and params.top_k != 0:
-        reason = "an OpenAI-compatible server cannot give the learner's distribution under a second prompt"
-        found.append(Problem("rollout.engine", reason, "Use engine native or vllm; the learner does the scoring"))
-    return found
+    texts = {"solution_text": f"{params.solution_text}\n\n", "closing_text": params.closing_text}
+    if params.feedback:
+        texts["feedback_text"] = params.feedback_text
+    return [*found, *unwritable(facts, **texts)]
 
 
 _COST = "no judge calls; one teacher forward pass on a longer prompt (two with trust_region), top-K logits of both"

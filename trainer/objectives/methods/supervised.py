@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ..checks import unwritable
 from ..filters import best_of_group, keep_correct
 from ..preferences import batch_quantiles, control_contexts, keep_best_quantile, keep_scored, keep_winners, ones
 from ..prompts import prefixed
-from ..types import Method, Objective, RolloutBatch, TeacherSpec
+from ..types import Method, Objective, Problem, RolloutBatch, TeacherSpec
 from .common import RegularisedParams, regularised
 
 
@@ -44,6 +46,12 @@ class ConditioningParams(SupervisedParams):
     """Text in front of the prompt of the other rollouts."""
     threshold: float = 0.5
     """Reward from which a rollout is good."""
+
+    @model_validator(mode="after")
+    def _two_texts(self) -> ConditioningParams:
+        if self.good == self.bad or not self.good:
+            raise ValueError(f"good = {self.good!r} and bad = {self.bad!r} must differ, and good must not be empty")
+        return self
 
 
 class QuarkParams(SupervisedParams):
@@ -85,12 +93,25 @@ def _conditioning(params: ConditioningParams) -> Objective:
     return _loop("reward_conditioning", params, filters=(keep_scored,), relabel=relabel, prompt=prefixed(params.good))
 
 
+def _conditioning_problems(params: ConditioningParams, facts: Mapping[str, Any]) -> list[Problem]:
+    return unwritable(facts, good=params.good, bad=params.bad)
+
+
+def _quality_texts(params: QuarkParams) -> tuple[str, ...]:
+    """Control texts of the quantiles, best first."""
+    return tuple(f"[quality {params.quantiles - i}] " for i in range(params.quantiles))
+
+
+def _quark_problems(params: QuarkParams, facts: Mapping[str, Any]) -> list[Problem]:
+    return unwritable(facts, train_on="".join(_quality_texts(params))) if params.train_on == "all" else []
+
+
 def _quark(params: QuarkParams) -> Objective:
     from ..distillation import full_kl_to_teacher
 
     parts: dict = {"filters": (keep_best_quantile(params.quantiles),)}
     if params.train_on == "all":
-        texts = tuple(f"[quality {params.quantiles - i}] " for i in range(params.quantiles))
+        texts = _quality_texts(params)
         parts = {
             "filters": (keep_scored,),
             "relabel": control_contexts(partial(batch_quantiles, k=params.quantiles), texts),
@@ -181,6 +202,7 @@ REWARD_CONDITIONING = Method(
     formula="L = -mean log pi(y | control(r), x)",
     cost=_COST,
     when="to use bad rollouts too without a policy gradient; a weak baseline",
+    problems=_conditioning_problems,
     parts="prompt: good text; relabel: by reward; loss: score_function",
 )
 QUARK = Method(
@@ -192,5 +214,6 @@ QUARK = Method(
     formula="L = mean(-log pi + c_kl KL(pi || ref) - c_H H) over the best of K quantiles (or all with control texts)",
     cost="no judge calls; one reference forward pass with full logits",
     when="scalar rewards and a wish to stay near the start",
+    problems=_quark_problems,
     parts="filter: best quantile; loss: score_function; regularisers: full KL, entropy",
 )
