@@ -39,8 +39,10 @@ def unwritable(facts: Mapping[str, Any], **texts: str) -> list[Problem]:
         texts: parameter name -> its text.
     """
     lacking = facts.get("unwritable")
+    if lacking is None:
+        return []
     found = []
-    for knob, text in texts.items() if lacking is not None else ():
+    for knob, text in texts.items():
         missing = "".join(dict.fromkeys(lacking(text)))
         if missing:
             reason = f"the policy's tokenizer has no token for {missing!r} in {text!r}, so the policy cannot read it"
