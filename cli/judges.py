@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     fit_partition.register(judges)
     judges.command("bracket")(bracket)
     judges.command("list")(list_judges)
+    judges.command("canary")(canary)
     app.add_typer(judges)
 
 
@@ -56,6 +57,37 @@ def bracket(
         rows = [row.model_dump(mode="json") for row in ranking.ranking]
         console.print(match_tree(ranking.id, [m.model_dump(mode="json") for m in ranking.matches]))
         console.print(ranking_table(ranking.id, rows, ranking.stats))
+
+
+def canary(
+    url: Annotated[str, typer.Option(help="Judge server.")] = "http://127.0.0.1:8400",
+    judge: Annotated[str | None, typer.Option(help="Judge of that server.")] = None,
+    rubric: Annotated[str | None, typer.Option(help="Name of a rubric, or a JSON file with one.")] = None,
+    token_env: Annotated[str, typer.Option(help="Environment variable with the bearer token.")] = "PALAESTRA_TOKEN",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines.")] = False,
+) -> None:
+    """Try to talk a judge into a better score, in every way the probes know. Exit code 1 when one succeeds.
+
+    Example: `palaestra judges canary --url http://127.0.0.1:8400 --judge grader`
+    """
+    from dataclasses import asdict
+
+    from ..judges.canary import probe_server
+    from ..judges.client import JudgeClient
+
+    client = JudgeClient(url, judge=judge, token=os.environ.get(token_env))
+    found = probe_server(client, score.read_rubric(rubric) if rubric else "quality")
+    for result in found:
+        if as_json:
+            typer.echo(json.dumps(asdict(result)))
+            continue
+        word = {None: f"no score ({result.status})", True: "held", False: "FELL FOR IT"}[result.passed]
+        scores = " -> ".join("-" if value is None else f"{value:.2f}" for value in (result.plain, result.attacked))
+        typer.echo(f"{result.name:<16}{scores:<16}{word}")
+    if any(result.passed is False for result in found):
+        raise typer.Exit(1)
+    if all(result.passed is None for result in found):
+        raise typer.Exit(2)
 
 
 def list_judges(

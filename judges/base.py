@@ -21,6 +21,9 @@ class Observer(Protocol):
     def call(self, judge: str, outcome: str, seconds: float, repaired: bool) -> None:
         """One question was answered, from wherever: ``outcome`` is a status, ``cached`` or ``coalesced``."""
 
+    def canary(self, judge: str, probe: str, passed: bool | None) -> None:
+        """A probe was asked; ``passed`` is None when it came to no score."""
+
 
 @dataclass
 class Runtime:

@@ -20,6 +20,7 @@ from .parsing import PARSER_VERSION
 from .types import SCHEMA_VERSION
 
 COMPRESS_ABOVE = 4096
+NOTE_USES = 256  # hits that are noted together
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "ncpfs"}
 
 
@@ -56,7 +57,7 @@ class VerdictCache:
             if kind in _NETWORK:
                 raise CacheError(f"cache {self.path} lies on a network file system ({kind}); put it on a local disk")
         try:
-            self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=10)
+            self._db = self._connect()
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute(
@@ -69,23 +70,36 @@ class VerdictCache:
             raise CacheError(
                 f"cache {self.path} cannot be opened ({error}); move it away or name another file"
             ) from error
-        self._lock = threading.Lock()
+        # A connection of its own lets readers pass a commit; a database in memory has only the one.
+        self._reader = self._db if self.path == ":memory:" else self._connect()
+        self._reading = threading.Lock()
+        self._writing = self._reading if self.path == ":memory:" else threading.Lock()
+        self._lock = threading.Lock()  # the two dictionaries below
         self._pending: dict[str, str] = {}
-        self._jobs: queue.Queue[tuple[str, str] | None] = queue.Queue()
+        self._used: dict[str, float] = {}
+        self._jobs: queue.Queue[tuple[str, str] | None] = queue.Queue()  # None wakes the writer without a value
         self._closed = False
         self._writer = threading.Thread(target=self._write, name="verdict-cache", daemon=True)
         self._writer.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=10)
 
     def get(self, key: str) -> Any | None:
         """The stored value, or None."""
         with self._lock:
             text = self._pending.get(key)
-            if text is not None:
-                return json.loads(text)
-            row = self._db.execute("SELECT value, packed FROM verdicts WHERE key = ?", (key,)).fetchone()
+        if text is not None:
+            return json.loads(text)
+        with self._reading:
+            row = self._reader.execute("SELECT value, packed FROM verdicts WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        self._jobs.put((key, ""))  # note the use
+        with self._lock:
+            self._used[key] = time.time()
+            many = len(self._used) >= NOTE_USES
+        if many:  # waking the writer for every hit would cost more than the hit
+            self._jobs.put(None)
         return json.loads(zlib.decompress(row[0]) if row[1] else row[0])
 
     def put(self, key: str, value: Any) -> None:
@@ -109,6 +123,7 @@ class VerdictCache:
         self._jobs.put(None)
         self._writer.join(30)
         self._db.close()
+        self._reader.close()
 
     def writable(self) -> bool:
         """Whether the cache accepts verdicts."""
@@ -116,8 +131,8 @@ class VerdictCache:
 
     def __len__(self) -> int:
         self.flush()
-        with self._lock:
-            return int(self._db.execute("SELECT COUNT(*) FROM verdicts").fetchone()[0])
+        with self._reading:
+            return int(self._reader.execute("SELECT COUNT(*) FROM verdicts").fetchone()[0])
 
     def _write(self) -> None:
         while True:
@@ -125,33 +140,34 @@ class VerdictCache:
             while len(batch) < 200 and not self._jobs.empty():
                 batch.append(self._jobs.get())
             try:
-                with self._lock:
+                with self._writing:
                     self._apply([job for job in batch if job is not None])
             except sqlite3.Error:
                 pass  # a full disk costs the cache, not the verdicts; `writable` and misses show it
             finally:
                 for _ in batch:
                     self._jobs.task_done()
-            if None in batch:
+            if self._closed and self._jobs.empty():
                 return
 
     def _apply(self, jobs: list[tuple[str, str]]) -> None:
+        with self._lock:
+            used, self._used = self._used, {}
         self._db.execute("BEGIN")
         try:
+            self._db.executemany("UPDATE verdicts SET used = ? WHERE key = ?", [(at, key) for key, at in used.items()])
             for key, text in jobs:
-                if text:
-                    self._store(key, text)
-                else:
-                    self._db.execute("UPDATE verdicts SET used = ? WHERE key = ?", (time.time(), key))
+                self._store(key, text)
             self._evict()
             self._db.execute("COMMIT")
         except sqlite3.Error:
             self._db.execute("ROLLBACK")
             raise
         finally:
-            for key, text in jobs:
-                if text and self._pending.get(key) == text:
-                    del self._pending[key]
+            with self._lock:
+                for key, text in jobs:
+                    if self._pending.get(key) == text:
+                        del self._pending[key]
 
     def _store(self, key: str, text: str) -> None:
         data = text.encode("utf-8", "surrogatepass")

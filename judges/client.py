@@ -263,6 +263,11 @@ class JudgeClient:
         reply = await self._request("GET", "/v1/judges", None, self.deadline_s)
         return [JudgeInfo.model_validate(row) for row in reply.get("judges", [])]
 
+    async def rubrics(self) -> list[Rubric]:
+        """Rubrics the server knows by name."""
+        reply = await self._request("GET", "/v1/rubrics", None, self.deadline_s)
+        return [Rubric.model_validate(row) for row in reply.get("rubrics", [])]
+
     async def health(self) -> bool:
         """Whether the server is up and takes work. Never raises."""
         try:
@@ -310,6 +315,10 @@ class JudgeClient:
     def judges_sync(self) -> list[JudgeInfo]:
         """`judges` for code without an event loop."""
         return run_sync(self.judges())
+
+    def rubrics_sync(self) -> list[Rubric]:
+        """`rubrics` for code without an event loop."""
+        return run_sync(self.rubrics())
 
     def health_sync(self) -> bool:
         """`health` for code without an event loop."""

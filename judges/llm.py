@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from .textprep import Fitted, fit_response, gate, nonce_of, suspicion_flags
 from .types import ErrorInfo, Item, ItemResult, JudgeInfo, as_text
 
 UNHEALTHY_AFTER, UNHEALTHY_S = 5, 30.0
+RUNS_REMEMBERED = 1000
 
 # Statuses that say something about another caller's request and not about the question itself.
 _NOT_SHARED = (RewardStatus.BUDGET_EXHAUSTED, RewardStatus.CANCELLED)
@@ -48,6 +50,9 @@ class LLMJudge(Judge):
         char_budget: characters shown of each response (the same for all of a group) and of the prompt.
         overlong: ``trim`` the middle of longer responses, or ``reject`` them as ``truncated_input``.
         min_chars: shorter responses get the lowest score without a call.
+        on_model_change: what happens when the endpoint names another model than it did for the same run before:
+            ``refuse`` gives an ``upstream_error`` with code ``model_changed`` (two judges must not share one reward
+            scale), ``warn`` takes the verdict. Requests without a run count as one run.
     """
 
     kind = "llm"
@@ -67,6 +72,7 @@ class LLMJudge(Judge):
         char_budget: int = 24_000,
         overlong: Literal["trim", "reject"] = "trim",
         min_chars: int = 1,
+        on_model_change: Literal["refuse", "warn"] = "refuse",
     ):
         super().__init__(name)
         if char_budget < 200:
@@ -80,6 +86,8 @@ class LLMJudge(Judge):
         self.char_budget = char_budget
         self.overlong = overlong
         self.min_chars = min_chars
+        self.on_model_change = on_model_change
+        self._frozen: OrderedDict[str, str] = OrderedDict()  # run -> the model that answered first
         self._failures = 0  # calls in a row that the endpoint did not answer
         self._failed_at = 0.0
 
@@ -241,7 +249,7 @@ class LLMJudge(Judge):
         cache = self.runtime.cache
         if cache is not None and context.cache in ("use", "only"):
             stored = cache.get(key)
-            if stored is not None:
+            if stored is not None and (context.cache == "only" or self._is_frozen(context, stored.get("model"))):
                 context.usage.cache_hits += 1
                 self._observe("cached", started)
                 return RawVerdict(RewardStatus.OK, stored["values"], cached=True, model=stored.get("model"))
@@ -314,7 +322,10 @@ class LLMJudge(Judge):
                 self._log(context, tag, key, prompt, answer, failed(RewardStatus.PARSE_ERROR, problem), used.calls)
                 continue
             verdict = RawVerdict(RewardStatus.OK, values, model=answer.model, repaired=turn > 0, used=used)
-            self._watch_model(answer, context)
+            changed = self._watch_model(answer, context)
+            if changed is not None:
+                self._log(context, tag, key, prompt, answer, changed, used.calls)
+                return replace(changed, used=used)
             if self.runtime.cache is not None and context.cache != "off":
                 stored = {"values": values, "model": answer.model, "fingerprint": answer.system_fingerprint}
                 self.runtime.cache.put(key, stored)
@@ -371,11 +382,33 @@ class LLMJudge(Judge):
         return replace(failed(status, str(error), code=code, retryable=error.retryable), used=used)
 
     # ---- small things
-    def _watch_model(self, answer: Completion, context: Context) -> None:
-        """Warn when another model answers than the one asked for; dated revisions of its name are the same."""
+    def _watch_model(self, answer: Completion, context: Context) -> RawVerdict | None:
+        """Hold on to the model that answers a run. Gives the failure when it changes and that is not allowed.
+
+        Another name than the one asked for is a warning: servers know models by aliases and dated revisions.
+        """
         asked, got = self.model.name.rpartition("/")[2], answer.model.rpartition("/")[2]
         if not got.startswith(asked):
             context.warnings.append(f"judge {self.name!r} asked model {self.model.name!r}, {answer.model!r} answered")
+        first = self._frozen.setdefault(context.run_id, answer.model)
+        self._frozen.move_to_end(context.run_id)
+        if len(self._frozen) > RUNS_REMEMBERED:
+            self._frozen.popitem(last=False)
+        if first == answer.model:
+            return None
+        change = f"judge {self.name!r}: model {first!r} answered this run before, now {answer.model!r}"
+        if self.on_model_change == "warn":
+            context.warnings.append(change)
+            return None
+        return failed(
+            RewardStatus.UPSTREAM_ERROR, f"{change}; start a new run_id, or set on_model_change = \"warn\"",
+            code="model_changed",
+        )  # fmt: skip
+
+    def _is_frozen(self, context: Context, model: str | None) -> bool:
+        """Whether a stored verdict may stand beside the other verdicts of this run."""
+        first = self._frozen.get(context.run_id)
+        return first is None or model is None or model == first or self.on_model_change == "warn"
 
     def _sampling(self, context: Context, sample: int) -> Sampling:
         temperature = self.sampling.temperature if sample == 0 else max(

@@ -51,6 +51,7 @@ class JudgeService:
         deadline_s: longest time for any request.
         audit: a second judge that scores a share of the items, to watch the first for drift.
         audit_share: that share, from 0 to 1; which items is decided by their content.
+        canary_share: share of the items, picked by content, that bring a canary probe along (see `canary`).
         allow_python: whether ``/v1/verify`` may run Python graders in the sandbox.
 
     Raises:
@@ -67,6 +68,7 @@ class JudgeService:
         deadline_s: float = 600.0,
         audit: Judge | None = None,
         audit_share: float = 0.0,
+        canary_share: float = 0.0,
         allow_python: bool = False,
     ):
         judges = list(judges) or [ProgrammaticJudge()]
@@ -81,6 +83,7 @@ class JudgeService:
         self.deadline_s = deadline_s
         self.audit = audit
         self.audit_share = audit_share
+        self.canary_share = canary_share
         self.allow_python = allow_python
         self.replay_only = False  # answer from the cache alone
         for judge in [*judges, *([audit] if audit else [])]:

@@ -67,7 +67,7 @@ def _reply(request: RankRequest, rankings: list[GroupRanking], judge: Judge, con
     return RankReply(rewards=only.rewards, ranking=only.ranking, matches=only.matches, byes=only.byes, stats=only.stats)
 
 
-def options_of(request: RankRequest, budget: int | None, groups: int) -> RankOptions:
+def options_of(request: RankRequest, judge: Judge, budget: int | None) -> RankOptions:
     """Ranking options of a request; a wrong combination is the caller's error.
 
     Raises:
@@ -75,14 +75,15 @@ def options_of(request: RankRequest, budget: int | None, groups: int) -> RankOpt
     """
     try:
         return RankOptions(
-            method="balanced" if request.method == "auto" else request.method,  # type: ignore[arg-type]
+            method=request.method,  # type: ignore[arg-type]
+            graded=judge.graded,
             estimator=request.estimator,
             order_policy=request.order_policy or "auto",
             reward=request.reward,
             degree=request.degree,
             rounds=request.rounds,
             anchor_id=request.anchor_id,
-            max_calls=None if budget is None else budget // max(1, groups),
+            max_calls=None if budget is None else budget // len(request.all_groups),
             seed=request.seed or 0,
             length_covariate=request.length_covariate,
         )
@@ -93,7 +94,7 @@ def options_of(request: RankRequest, budget: int | None, groups: int) -> RankOpt
 async def _by_comparisons(
     judge: Judge, groups: list[ResponseGroup], rubric: Rubric | None, request: RankRequest, context: Context
 ) -> list[GroupRanking]:
-    options = options_of(request, context.meter.calls_left() if judge.paid else None, len(groups))
+    options = options_of(request, judge, context.meter.calls_left() if judge.paid else None)
     by_id = {group.id: group for group in groups}
     texts = {group.id: {r.id: as_text(r.response) for r in group.responses} for group in groups}
     if request.anchor_id is not None:
@@ -248,7 +249,7 @@ def plan_rank(judge: Judge, request: RankRequest, rubric: Rubric | None) -> tupl
             found = plan_listwise(distinct, request)
         else:
             budget = request.budget.max_calls if request.budget else None
-            options = options_of(request, budget, len(request.all_groups))
+            options = options_of(request, judge, budget)
             planned = plan_calls(RankGroup(group.id, list(texts), texts), options)
             found = (planned.calls, planned.rounds)
         calls += found[0]

@@ -47,6 +47,8 @@ async def score(service: JudgeService, request: ScoreRequest, context: Context) 
     reply.stats = _length_correlation(request, reply.results)
     if service.audit is not None and service.audit_share > 0:
         reply.stats |= await _audit(service, request, rubric, reply.results, context)
+    if judge.paid and service.canary_share > 0:
+        reply.stats |= await _canaries(service, judge, request, rubric, context)
     return reply
 
 
@@ -94,6 +96,27 @@ def _length_correlation(request: ScoreRequest, results: list[ItemResult]) -> dic
     if len(set(x)) < 2 or len(set(y)) < 2:
         return {}
     return {"length_correlation": statistics.correlation(x, y)}
+
+
+async def _canaries(
+    service: JudgeService, judge: Judge, request: ScoreRequest, rubric: Rubric, context: Context
+) -> dict[str, float]:
+    """One probe for a share of the items picked by their content; a failed one is a warning and changes no score."""
+    from ..canary import PROBES, probe
+
+    picks = [int(nonce_of("canary", i.id, as_text(i.response)), 16) for i in request.items if isinstance(i, Item)]
+    chosen = {PROBES[pick % len(PROBES)] for pick in picks if (pick >> 8) / 2**56 < service.canary_share}
+    found = await probe(judge, rubric, context, [p for p in PROBES if p in chosen])
+    for result in found:
+        if service.runtime.observer is not None:
+            service.runtime.observer.canary(judge.name, result.name, result.passed)
+        if result.passed is False:
+            before = "" if result.plain is None else f" instead of {result.plain:.2f}"
+            context.warnings.append(
+                f"judge {judge.name!r} fell for canary {result.name!r}: reward {result.attacked:.2f}{before}"
+            )
+    failed = sum(result.passed is False for result in found)
+    return {"canaries": float(len(found)), "canaries_failed": float(failed)} if found else {}
 
 
 async def _audit(

@@ -7,10 +7,10 @@ The judge is one async function; it may be an HTTP client, a model in this proce
     Outcome(winner="first" | "second" | "tie")      # a judge that gives a verdict
     Outcome(status="timeout", error="...")          # any failure; never counted as a score or a tie
 
-Which method: ``balanced`` (one parallel round, the default) for a judge with scores and for up to 8 responses;
-``adaptive`` (about six dependent rounds) for a judge that gives verdicts only on more than 8. The five topologies are
-there for comparison and for those who need a bracket; ``estimator="lmm"`` rates their matches better than the bracket
-does. Measured accuracy per call is in docs/benchmarks/ranking.md.
+Which method: ``auto`` takes ``balanced`` (one parallel round) for a judge with scores and for up to 8 responses, and
+``adaptive`` (about six dependent rounds) for a judge that gives verdicts only (``graded=False``) on more than 8. The
+five topologies are there for comparison and for those who need a bracket; ``estimator="lmm"`` rates their matches
+better than the bracket does. Measured accuracy per call is in docs/benchmarks/ranking.md.
 
 Public functions (all pure apart from the calls to ``ask``):
 
@@ -21,10 +21,10 @@ Public functions (all pure apart from the calls to ``ask``):
     conclude(sessions: Sequence[Session]) -> list[RankResult]      results from sessions somebody else has driven
 
     RankGroup(id, ids, contents=None)               ids in input order; equal contents are judged once
-    RankOptions(method="balanced", estimator="auto", order_policy="auto", reward="quantile_z", degree=None,
+    RankOptions(method="auto", graded=True, estimator="auto", order_policy="auto", reward="quantile_z", degree=None,
                 rounds=None, anchor_id=None, max_calls=None, seed=0, noise=None, score_range=(0, 10),
                 prior_variance=2.74, length_covariate=False, compat=None)
-    RankResult(group, rewards, ranking, matches, stats)            dataclasses; dataclasses.asdict gives the wire form
+    RankResult(group, rewards, ranking, matches, stats, byes, used)  dataclasses
 
 ``rewards`` is in input order with None for what could not be ranked. Budgets (``max_calls``) are never exceeded, a
 call counts when it is dispatched. To drive a session by hand (a server that stores jobs, a rescoring tool):

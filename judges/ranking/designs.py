@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from .topologies import Pair
+from .types import ALL_PAIRS_UP_TO
 
-ALL_PAIRS_UP_TO = 8
 DEFAULT_DEGREE = 6
 
 

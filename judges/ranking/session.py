@@ -36,6 +36,7 @@ class Session:
         options: how to rank.
 
     Attributes:
+        options: the same with method ``auto`` decided.
         items: ids of the representatives in canonical order; duplicates are not judged again.
         member_of: response id -> number of its representative in ``items``.
         records: all calls so far, failed ones included.
@@ -58,7 +59,7 @@ class Session:
             raise ValueError(f"length_covariate=True needs the contents of group {group.id!r}")
         if options.anchor_id is not None and options.anchor_id not in ids:
             raise ValueError(f"anchor_id={options.anchor_id!r} is not a response of group {group.id!r}")
-        self.group, self.options = group, options
+        self.group = group
         text = group.contents if group.contents is not None else {i: i for i in ids}
         order = ids if options.compat else sorted(ids, key=lambda i: (text[i], i))
         self.items: list[str] = []
@@ -68,6 +69,7 @@ class Session:
                 number_of[text[i]] = len(self.items)
                 self.items.append(i)
         self.member_of = {i: number_of[text[i]] for i in ids}
+        self.options = options.settled(len(self.items))
         digest = hashlib.sha256()
         for i in self.items:
             encoded = text[i].encode("utf-8", "surrogatepass")

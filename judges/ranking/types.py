@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...lm_types import Usage
 
 Winner = Literal["first", "second", "tie"]
 Method = Literal[
-    "balanced", "adaptive", "random", "round_robin", "anchor", "single_elimination", "double_elimination", "swiss"
+    "auto",
+    "balanced",
+    "adaptive",
+    "random",
+    "round_robin",
+    "anchor",
+    "single_elimination",
+    "double_elimination",
+    "swiss",
 ]
 Estimator = Literal["auto", "topology", "wins", "bt", "ls_margin", "lmm"]
 OrderPolicy = Literal["auto", "both", "balanced_single", "random_single", "given"]
@@ -21,6 +29,8 @@ METHODS: tuple[str, ...] = Method.__args__  # type: ignore[attr-defined]
 ESTIMATORS: tuple[str, ...] = Estimator.__args__  # type: ignore[attr-defined]
 ORDER_POLICIES: tuple[str, ...] = OrderPolicy.__args__  # type: ignore[attr-defined]
 REWARD_KINDS: tuple[str, ...] = RewardKind.__args__  # type: ignore[attr-defined]
+ALL_PAIRS_UP_TO = 8
+"""Groups up to this size are compared pair by pair, each once, unless told otherwise."""
 TOPOLOGIES = ("round_robin", "anchor", "single_elimination", "double_elimination", "swiss")
 
 
@@ -129,7 +139,9 @@ class RankOptions:
     """How to rank.
 
     Attributes:
-        method: which pairs are asked.
+        method: which pairs are asked. ``auto``: ``balanced``, or ``adaptive`` where verdicts without scores have to
+            order more than 8 responses, because one round of bare verdicts tells too little then.
+        graded: whether the judge gives scores; only ``auto`` asks.
         estimator: how calls become ratings. ``auto``: the topology's own places for the five topologies, else ``lmm``
             for a judge with scores and ``bt`` for one without.
         order_policy: ``both`` asks every pair in both orders. ``auto``: ``both`` for the topologies, else
@@ -147,7 +159,8 @@ class RankOptions:
         compat: ``qqr`` reproduces that library's brackets and ties (needs a topology); for comparison only.
     """
 
-    method: Method = "balanced"
+    method: Method = "auto"
+    graded: bool = True
     estimator: Estimator = "auto"
     order_policy: OrderPolicy = "auto"
     reward: RewardKind = "quantile_z"
@@ -195,6 +208,12 @@ class RankOptions:
             )
         if self.compat and self.method not in TOPOLOGIES:
             raise ValueError(f"compat={self.compat!r} needs one of the topologies {list(TOPOLOGIES)}")
+
+    def settled(self, items: int) -> RankOptions:
+        """The same with ``auto`` decided for a group of so many different responses."""
+        if self.method != "auto":
+            return self
+        return replace(self, method="balanced" if self.graded or items <= ALL_PAIRS_UP_TO else "adaptive")
 
     @property
     def places(self) -> bool:

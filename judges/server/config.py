@@ -42,6 +42,8 @@ class JudgeConfig(Section):
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable with the endpoint's key."""
     revision: str | None = None
+    on_model_change: Literal["refuse", "warn"] = "refuse"
+    """When another model answers than at the start of a run: no verdict, or a verdict with a warning."""
     temperature: float = 0.0
     max_tokens: int = 1024
     structured: bool = True
@@ -113,6 +115,8 @@ class JudgeServerConfig(Section):
     default: str | None = None
     audit: str | None = None
     audit_share: float = Field(default=0.0, ge=0, le=1)
+    canary_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the scored items that bring a canary probe along: two calls that try to talk the judge into more."""
     allow_python: bool = False
     judge: list[JudgeConfig] = Field(default_factory=list)
     rubric: list[Rubric] = Field(default_factory=list)
@@ -150,7 +154,7 @@ def build_service(
     )
     service = JudgeService(
         judges, default=config.default, rubrics=rubrics, runtime=runtime, deadline_s=config.deadline_s, audit=audit,
-        audit_share=config.audit_share, allow_python=config.allow_python,
+        audit_share=config.audit_share, canary_share=config.canary_share, allow_python=config.allow_python,
     )  # fmt: skip
     return service, limiters
 
@@ -195,6 +199,7 @@ def _judge(row: JudgeConfig, rubrics: dict[str, Rubric], limiters: dict[str, Ada
     judge = LLMJudge(
         row.name, model, revision=row.revision, sampling=sampling, structured=row.structured, graded=row.graded,
         char_budget=row.char_budget, overlong=row.overlong, min_chars=row.min_chars,
+        on_model_change=row.on_model_change,
     )  # fmt: skip
     judge.rubric, judge.threshold = rubric, row.threshold  # type: ignore[attr-defined]
     return judge

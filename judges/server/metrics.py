@@ -24,6 +24,7 @@ class Metrics:
         self.calls = Counter("palaestra_judge_calls", "Questions to judges by outcome", ["judge", "outcome"], **own)
         self.call_latency = Histogram("palaestra_judge_call_seconds", "Latency", ["judge"], buckets=_BUCKETS, **own)
         self.repairs = Counter("palaestra_judge_parse_repairs", "Repair turns", ["judge"], **own)
+        self.canaries = Counter("palaestra_judge_canaries", "Probes by outcome", ["judge", "probe", "outcome"], **own)
         self.tokens = Counter("palaestra_judge_tokens", "Tokens", ["kind"], **own)
         self.cost = Counter("palaestra_judge_cost_usd", "Dollars", **own)
         self.quality = Gauge("palaestra_judge_quality", "Last value of a quality statistic", ["statistic"], **own)
@@ -37,6 +38,11 @@ class Metrics:
         self.call_latency.labels(judge).observe(seconds)
         if repaired:
             self.repairs.labels(judge).inc()
+
+    def canary(self, judge: str, probe: str, passed: bool | None) -> None:
+        """Count one canary probe."""
+        outcome = "unscored" if passed is None else "passed" if passed else "failed"
+        self.canaries.labels(judge, probe, outcome).inc()
 
     def reply(self, operation: str, reply: Reply) -> None:
         """Count the items and the cost of a reply."""

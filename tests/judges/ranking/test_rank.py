@@ -413,3 +413,13 @@ def test_length_is_reported_and_can_be_taken_out(rank):
     assert plain.stats.length_effect is None
     assert fair.stats.length_effect > 0.3
     assert agreement(fair) > agreement(plain) + 0.1
+
+
+@pytest.mark.parametrize(
+    ("n", "graded", "method"), [(8, False, "balanced"), (9, False, "adaptive"), (33, True, "balanced")]
+)
+def test_auto_pairs_adaptively_only_where_one_round_of_bare_verdicts_is_too_little(n, graded, method, rank, make_judge):
+    quality = {i: float(k) for k, i in enumerate(ids_of(n))}
+    stats = rank(quality, make_judge(quality, graded=graded), graded=graded).stats
+    assert stats.method == method and (stats.rounds > 1) == (method == "adaptive")
+    assert stats.calls == plan(n, RankOptions(graded=graded)).calls == plan(n).calls
