@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from typing import Any
 
-from .guest.frames import Frame, FrameReader, encode
+from .guest.frames import Frame, FrameError, FrameReader, encode
 
 
 class ChannelClosed(ConnectionError):
@@ -29,28 +30,49 @@ class Channel:
         for fd in (read_fd, write_fd):
             os.set_blocking(fd, False)
         self._reader = FrameReader()
-        self._frames: list[Frame] = []
-        self._waiting: list[asyncio.Future[None]] = []
+        self._frames: deque[Frame] = deque()
+        self._outgoing: deque[memoryview] = deque()
+        self._queued = self._written = 0  # bytes ever
+        self._readers: list[asyncio.Future[None]] = []
+        self._writers: list[asyncio.Future[None]] = []
+        self._broken: FrameError | None = None
         self.closed = False
 
     async def send(self, header: dict[str, Any], parts: dict[str, bytes] | None = None) -> None:
         """Write one frame; reads meanwhile, so that both sides can never wait for each other.
 
+        Frames leave whole and in the order of the calls, however many senders wait for room at once, and also when a
+        sender is cancelled half-way: whoever comes next writes the rest first.
+
         Raises:
             ChannelClosed: the other side is gone.
         """
-        data = memoryview(encode(header, parts))
-        while data:
+        data = encode(header, parts)
+        self._outgoing.append(memoryview(data))
+        self._queued += len(data)
+        end = self._queued
+        while self._written < end:
             if self.closed:
                 raise ChannelClosed("the fork server has ended")
-            try:
-                data = data[os.write(self.write_fd, data) :]
-            except BlockingIOError:
+            self._flush()
+            if self._written < end:
                 self._fill()
-                if not self.closed:
-                    await self._wait(write=True)
-            except OSError as error:
-                raise ChannelClosed(str(error)) from None
+                await self._wait(self._writers)
+
+    def _flush(self) -> None:
+        """Write what is queued, as far as there is room."""
+        try:
+            while self._outgoing:
+                count = os.write(self.write_fd, self._outgoing[0])
+                self._written += count
+                if count == len(self._outgoing[0]):
+                    self._outgoing.popleft()
+                else:
+                    self._outgoing[0] = self._outgoing[0][count:]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise ChannelClosed(str(error)) from None
 
     async def receive(self) -> Frame:
         """Wait for the next frame.
@@ -65,9 +87,16 @@ class Channel:
             if self._frames:
                 break
             if self.closed:
-                raise ChannelClosed("the fork server has ended")
-            await self._wait(write=False)
-        return self._frames.pop(0)
+                raise self._broken or ChannelClosed("the fork server has ended")
+            await self._wait(self._readers)
+        return self._frames.popleft()
+
+    def ready(self) -> list[Frame]:
+        """The frames that have arrived, without waiting."""
+        if not self.closed:
+            self._fill()
+        frames, self._frames = list(self._frames), deque()
+        return frames
 
     def _fill(self) -> None:
         try:
@@ -76,47 +105,61 @@ class Channel:
             return
         except OSError:
             data = b""
-        if not data:
-            self.closed = True
-            return
-        self._frames += self._reader.feed(data)
+        try:
+            frames = self._reader.feed(data) if data else []
+        except FrameError as error:
+            frames, data, self._broken = [], b"", error
+        self._frames += frames
+        self.closed = self.closed or not data
+        if frames or self.closed:
+            self._wake()
 
-    async def _wait(self, write: bool) -> None:
-        """Sleep until something can be read (or written). Several coroutines may wait at once."""
+    async def _wait(self, queue: list[asyncio.Future[None]]) -> None:
+        """Sleep until something can be read or, for a writer, written. Any number of coroutines may wait at once."""
+        if self.closed:
+            return
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
-        if not self._waiting:
+        if not self._readers and not self._writers:
             loop.add_reader(self.read_fd, self._wake)
-        self._waiting.append(ready)
-        if write:
+        queue.append(ready)
+        if queue is self._writers and len(queue) == 1:
             loop.add_writer(self.write_fd, self._wake)
         try:
             await ready
         finally:
-            self._waiting.remove(ready)
-            if write and self.write_fd >= 0:
+            queue.remove(ready)
+            if queue is self._writers and not queue and self.write_fd >= 0:
                 loop.remove_writer(self.write_fd)
-            if not self._waiting and self.read_fd >= 0:
+            if not self._readers and not self._writers and self.read_fd >= 0:
                 loop.remove_reader(self.read_fd)
 
     def _wake(self) -> None:
-        for ready in self._waiting:
+        for ready in (*self._readers, *self._writers):
             if not ready.done():
                 ready.set_result(None)
 
     def close(self) -> None:
-        """Close both descriptors and wake whoever waits; they see ``ChannelClosed``."""
+        """Close both descriptors and wake whoever waits; they see ``ChannelClosed``. From any thread."""
         if self.read_fd < 0:
             return
         self.closed = True
         fds = {self.read_fd, self.write_fd}
-        for ready in list(self._waiting):
-            loop = ready.get_loop()
-            if loop.is_closed():
-                continue
-            if asyncio._get_running_loop() is loop:
-                loop.remove_reader(self.read_fd)
-            loop.call_soon_threadsafe(self._wake)
         self.read_fd = self.write_fd = -1
-        for fd in fds:
-            os.close(fd)
+        loop = next((ready.get_loop() for ready in (*self._readers, *self._writers)), None)
+        if loop is None or loop.is_closed():
+            _close(fds, None)
+        elif asyncio._get_running_loop() is loop or not loop.is_running():
+            _close(fds, loop)
+            self._wake()
+        else:  # the loop must forget the numbers before something else can get them
+            loop.call_soon_threadsafe(_close, fds, loop)
+            loop.call_soon_threadsafe(self._wake)
+
+
+def _close(fds: set[int], loop: asyncio.AbstractEventLoop | None) -> None:
+    for fd in fds:
+        if loop is not None:
+            loop.remove_reader(fd)
+            loop.remove_writer(fd)
+        os.close(fd)

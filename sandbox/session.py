@@ -23,6 +23,7 @@ from .guest.frames import Frame, FrameError
 from .slots import OVERDUE_S, Pool, Slot
 from .types import CellResult, SandboxError, SessionSpec, to_bytes
 
+FORK_S = 60.0
 HostCall = Callable[..., Any] | Callable[..., Awaitable[Any]]
 
 
@@ -58,9 +59,11 @@ class SessionHub:
         self.slot, self.pool, self.spec, self.host_calls = slot, pool, spec, host_calls
         self.inboxes: dict[int, Inbox] = {}
         self.branches: set[int] = set()
+        self.ends: dict[int, str] = {}
         self.numbers = itertools.count(1)
         self.cells = 0
         self.final: dict[str, Any] | None = None
+        self.failure: SandboxError | None = None
         self._reading = False
         self._released = False
 
@@ -93,53 +96,67 @@ class SessionHub:
         self.inboxes.pop(branch, None)
 
     async def next_word(self, inbox: Inbox) -> Frame | Exception:
-        """The next word for an inbox. Of all commands that wait, one reads for all; no task of its own is needed."""
-        while not inbox.words:
-            if self._reading:
-                inbox.waiter = asyncio.get_running_loop().create_future()
-                try:
-                    await inbox.waiter
-                except asyncio.CancelledError:
-                    if not self._reading:  # it may have been this one's turn
-                        self._pass_on(inbox)
-                    raise
-                finally:
-                    inbox.waiter = None
-                continue
-            self._reading = True
-            try:
-                self._dispatch(await self.slot.channel.receive())
-            except (ChannelClosed, FrameError) as error:
-                self.slot.healthy = False
-                self.branches.clear()
-                for other in self.inboxes.values():
-                    other.put(SandboxError(f"the fork server failed: {error}. {self.slot.complaint()}"))
-                if inbox not in self.inboxes.values():
-                    raise SandboxError(f"the fork server failed: {error}") from None
-            finally:
-                self._reading = False
-                if len(self.inboxes) > 1:
-                    self._pass_on(inbox)
-        return inbox.words.popleft()
+        """The next word for an inbox. Of all commands that wait, one reads for all; no task of its own is needed.
 
-    def _pass_on(self, inbox: Inbox) -> None:
-        """Wake another command that waits, so that it reads on should this one be done."""
-        for other in self.inboxes.values():
-            if other is not inbox and other.waiter is not None:
-                other.wake()
+        Whoever leaves, for whatever reason, while nobody reads hands that duty to a command that sleeps: else a word
+        that has arrived would lie there until something else happens.
+        """
+        try:
+            while not inbox.words:
+                if self.failure is not None:
+                    return self.failure
+                if self._reading:
+                    inbox.waiter = asyncio.get_running_loop().create_future()
+                    try:
+                        await inbox.waiter
+                    finally:
+                        inbox.waiter = None
+                else:
+                    await self._read()
+            return inbox.words.popleft()
+        finally:
+            if not self._reading:
+                self._pass_on()
+
+    def take_what_is_there(self) -> None:
+        """Put the words that have arrived where they belong."""
+        for frame in self.slot.channel.ready():
+            self._dispatch(frame)
+
+    async def _read(self) -> None:
+        """Take the next word from the channel and put it where it belongs."""
+        self._reading = True
+        try:
+            self._dispatch(await self.slot.channel.receive())
+        except (ChannelClosed, FrameError) as error:
+            self.slot.healthy = False
+            self.branches.clear()
+            self.failure = SandboxError(f"the fork server failed: {error}. {self.slot.complaint()}")
+            for inbox in self.inboxes.values():
+                inbox.wake()
+        finally:
+            self._reading = False
+
+    def _pass_on(self) -> None:
+        """Wake one command that sleeps and has not been woken yet; those that were pass the duty on themselves."""
+        for inbox in self.inboxes.values():
+            if inbox.waiter is not None and not inbox.waiter.done():
+                inbox.wake()
                 return
 
     def _dispatch(self, frame: Frame) -> None:
         op = frame.header.get("op")
         if op == "closed":
             self.final = frame.header
+            self.ends |= dict.fromkeys(self.branches, _cause(frame.header))
             self.branches.clear()
             for inbox in self.inboxes.values():
                 inbox.put(frame)
             return
         branch = frame.header.get("branch", 0)
-        if op == "ended":
+        if op == "ended" and branch in self.branches:
             self.branches.discard(branch)
+            self.ends[branch] = _cause(frame.header)
         if branch in self.inboxes:
             self.inboxes[branch].put(frame)
 
@@ -168,6 +185,10 @@ class SessionHub:
             raise
         finally:
             self.pool.release(self.slot)
+
+
+def _cause(header: dict[str, Any]) -> str:
+    return f"{header.get('verdict', '')}: {header.get('reason', '')}".strip(": ")
 
 
 class Session:
@@ -250,11 +271,14 @@ class Session:
         new = next(self._hub.numbers)
         inbox = self._hub.listen(new)
         try:
-            result = await self._command("fork", {}, {}, 60, new=new)
+            result = await self._command("fork", {}, {}, FORK_S, new=new)
             if not result.ok:
                 raise SandboxError(f"the session could not be forked: {result.error_message or result.reason}")
-            async with asyncio.timeout(60):
-                opened = await self._hub.next_word(inbox)
+            try:
+                async with asyncio.timeout(FORK_S):
+                    opened = await self._hub.next_word(inbox)
+            except TimeoutError:
+                raise SandboxError(f"the session's branch did not start within {FORK_S:g} s") from None
             if isinstance(opened, Exception) or opened.header.get("op") != "opened":
                 raise SandboxError("the session's branch did not start")
             self._hub.branches.add(new)
@@ -279,9 +303,6 @@ class Session:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _lost(self, reason: str) -> CellResult:
-        return CellResult("exit", reason=reason, state_lost=True)
-
     async def _command(
         self, kind: str, args: dict[str, Any], parts: dict[str, bytes], timeout_s: float | None, new: int | None = None
     ) -> CellResult:
@@ -289,7 +310,8 @@ class Session:
         if self._busy:
             raise SandboxError("this session is busy with another command; use fork() for parallel work")
         if not self.alive:
-            return self._lost("the session has ended")
+            why = hub.ends.get(self._branch)
+            return CellResult("exit", reason=f"the session has ended{f' ({why})' if why else ''}", state_lost=True)
         if hub.cells >= hub.spec.max_cells:
             return CellResult("exit", reason=f"the session's {hub.spec.max_cells} cells are used up")
         hub.cells += 1
@@ -337,7 +359,9 @@ class _Cell:
                 async with asyncio.timeout(self._patience()) as self.timer:
                     word = await self.hub.next_word(inbox)
             except TimeoutError:
-                await self._overdue()
+                self.hub.take_what_is_there()  # when this loop was late, the cell may have ended in time
+                if not inbox.words:
+                    await self._overdue()
                 continue
             if isinstance(word, Exception):
                 raise word
@@ -349,15 +373,17 @@ class _Cell:
             elif op in ("ended", "closed"):
                 return self._died(word)
 
+    def _charge(self) -> None:
+        """Count the time since the last look, unless the host had calls to answer."""
+        now = time.monotonic()
+        if not self.calls or self.ended_by is not None:
+            self.left -= now - self.clock
+        self.clock = now
+
     def _patience(self) -> float | None:
         """Seconds until the limit; the clock stands still while the host has calls to answer."""
-        now = time.monotonic()
-        if self.calls and self.ended_by is None:
-            self.clock = now
-            return None
-        self.left -= now - self.clock
-        self.clock = now
-        return max(0.0, self.left)
+        self._charge()
+        return None if self.calls and self.ended_by is None else max(0.0, self.left)
 
     async def _overdue(self) -> None:
         if self.ended_by is None:
@@ -370,6 +396,7 @@ class _Cell:
             await self.hub.send(words)
 
     def _host_call(self, word: Frame) -> None:
+        self._charge()
         self.count += 1
         task = asyncio.get_running_loop().create_task(self._answer(word))
         self.calls.add(task)
@@ -387,8 +414,11 @@ class _Cell:
             parts["value"] = values.encode(answer)
         except Exception as error:
             header["error"] = f"{type(error).__name__}: {error}"[:2000]
+        except asyncio.CancelledError:  # a thread of the guest may have outlived the cell, and waits
+            header["error"] = "the cell has ended"
         try:
-            await self.hub.send(header, parts)
+            if self.branch in self.hub.branches:
+                await self.hub.send(header, parts)
         except ChannelClosed:
             self.hub.slot.healthy = False
         finally:
@@ -396,10 +426,10 @@ class _Cell:
 
     def _patience_after_call(self) -> None:
         """The clock runs again once the host has answered everything."""
+        self._charge()
         current = asyncio.current_task()
         if current is not None:
             self.calls.discard(current)
-        self.clock = time.monotonic()
         timer = self.timer
         if not self.calls and self.ended_by is None and timer is not None and not timer.expired():
             with contextlib.suppress(RuntimeError):  # the cell has just ended

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import driver, values
@@ -29,12 +31,69 @@ class HostCallError(RuntimeError):
     """A function of the host reported an error."""
 
 
-class Link:
-    """Frames to and from the outside; commands and replies to host calls share one socket."""
+class Interrupt:
+    """The handler of SIGINT: ends the cell that runs, once, never the loop around it, and never half a frame.
 
-    def __init__(self, fd: int) -> None:
+    ``armed`` while a cell runs. Within ``held`` an interrupt is kept for its end, or for the next ``wait``.
+    """
+
+    def __init__(self) -> None:
+        self.armed = self._held = self._kept = False
+
+    def __call__(self, _number: int, _frame: Any) -> None:
+        if self.armed and self._held:
+            self._kept = True
+        elif self.armed:
+            self._end()
+
+    def _end(self) -> None:
+        self.armed = self._kept = False
+        raise KeyboardInterrupt
+
+    def arm(self) -> None:
+        """Let the next interrupt end what runs from now on; the last cell may have replaced the handler."""
+        self._held = self._kept = False
+        signal.signal(signal.SIGINT, self)
+        self.armed = True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """What is done within is done whole. Interrupts come to the main thread only."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            if self._kept:
+                self._end()
+
+    def wait(self, sleep: Callable[[], Any]) -> None:
+        """Within ``held``: sleep, and let an interrupt end that."""
+        if not self._held or threading.current_thread() is not threading.main_thread():
+            sleep()
+            return
+        self._held = False
+        try:
+            if self._kept:
+                self._end()
+            sleep()
+        finally:
+            self._held = True
+
+
+class Link:
+    """Frames to and from the outside; commands and replies to host calls share one socket.
+
+    Of all threads that wait, one reads for all.
+    """
+
+    def __init__(self, fd: int, interrupt: Interrupt) -> None:
         self.sock = socket.socket(fileno=fd)
         self.owner = os.getpid()
+        self.interrupt = interrupt
         self._reader = FrameReader()
         self._commands: list[Frame] = []
         self._replies: dict[int, Frame] = {}
@@ -45,7 +104,9 @@ class Link:
 
     def send(self, header: dict[str, Any], parts: dict[str, bytes] | None = None) -> None:
         """Send one frame."""
-        self.sock.sendall(encode(header, parts))
+        data = encode(header, parts)
+        with self._turn:
+            self.sock.sendall(data)
 
     def _receive(self) -> None:
         data, ancillary, *_ = self.sock.recvmsg(1 << 18, socket.CMSG_SPACE(16))
@@ -58,11 +119,28 @@ class Link:
             else:
                 self._commands.append(frame)
 
+    def _until(self, arrived: Callable[[], bool]) -> None:
+        """Receive until something has arrived; with the turn held."""
+        while not arrived():
+            if self._reading:
+                self.interrupt.wait(self._turn.wait)
+                continue
+            self._reading = True
+            self._turn.release()
+            try:
+                if self.interrupt.armed:
+                    self.interrupt.wait(lambda: select.select([self.sock], [], []))
+                self._receive()
+            finally:
+                self._turn.acquire()
+                self._reading = False
+                self._turn.notify_all()
+
     def command(self) -> Frame:
         """Wait for the next command."""
-        while not self._commands:
-            self._receive()
-        return self._commands.pop(0)
+        with self._turn:
+            self._until(lambda: bool(self._commands))
+            return self._commands.pop(0)
 
     def take_fds(self, count: int) -> list[int]:
         """Descriptors that came with the last command."""
@@ -78,22 +156,11 @@ class Link:
         if os.getpid() != self.owner:
             raise HostCallError(f"{name} can only be called from the session's own process")
         payload = values.encode([list(args), kwargs])
-        with self._turn:
+        with self.interrupt.held(), self._turn:
             self._calls += 1
             number = self._calls
             self.send({"op": "host_call", "n": number, "name": name}, {"args": payload})
-            while number not in self._replies:
-                if self._reading:
-                    self._turn.wait()
-                    continue
-                self._reading = True
-                self._turn.release()
-                try:
-                    self._receive()
-                finally:
-                    self._turn.acquire()
-                    self._reading = False
-                    self._turn.notify_all()
+            self._until(lambda: number in self._replies)
             reply = self._replies.pop(number)
         if "error" in reply.header:
             raise HostCallError(reply.header["error"])
@@ -104,13 +171,14 @@ class Session:
     """Variables and the cell loop."""
 
     def __init__(self, fd: int, host_calls: list[str]) -> None:
-        self.link = Link(fd)
+        self.interrupt = Interrupt()
+        self.link = Link(fd, self.interrupt)
         self.space = driver.main_module("<session>", "").__dict__
         self.count = 0
         self.branches: list[int] = []
         for name in host_calls:
             self.space[name] = self._proxy(name)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, self.interrupt)
 
     def _proxy(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -128,10 +196,10 @@ class Session:
             parts: dict[str, bytes] = {}
             try:
                 try:
-                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                    self.interrupt.arm()
                     header, parts = getattr(self, "do_" + frame.header["op"])(frame)
                 finally:
-                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+                    self.interrupt.armed = False
             except SystemExit as error:
                 header = {"exit": driver.exit_code(error)}
             except values.ValueProblem as error:
@@ -216,11 +284,27 @@ class Session:
         }
         return {}, {"value": values.encode(names)}
 
+    def _fork(self) -> int:
+        """Fork; where the process limit refuses, branches that are just being ended may make room."""
+        for _ in range(40):
+            self._reap()
+            try:
+                return os.fork()
+            except BlockingIOError:
+                time.sleep(0.005)
+        return os.fork()
+
     def do_fork(self, _frame: Frame) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Split in two: the new process answers on a socket of its own."""
+        self.interrupt.armed = False
         sock, out, err = self.link.take_fds(3)
-        driver.flush()
-        pid = os.fork()
+        try:
+            driver.flush()
+            pid = self._fork()
+        except BaseException:
+            for fd in (sock, out, err):
+                os.close(fd)
+            raise
         if pid:
             for fd in (sock, out, err):
                 os.close(fd)
@@ -232,8 +316,7 @@ class Session:
         os.close(out)
         os.close(err)
         self.branches = []
-        self.link = Link(sock)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.link = Link(sock, self.interrupt)
         self.serve()
         os._exit(0)
 

@@ -14,7 +14,7 @@ import socket
 import time
 from typing import Any
 
-from . import cells
+from . import cells as guest_cells
 from .capture import HeadTail
 from .frames import Frame, FrameError, FrameReader, encode
 from .jobs import Meter
@@ -23,6 +23,7 @@ from .verdict import Facts, judge
 
 MAX_GUEST_HEADER = 256 << 10
 MAX_GUEST_BODY = 16 << 20
+INSIST_S = 0.02
 
 
 class Branch:
@@ -45,6 +46,7 @@ class Branch:
         self.cell: int | None = None
         self.cpu_before = 0.0
         self.overflowed = False
+        self.interrupted = 0.0  # when the cell was last asked to end
 
     def give_away(self) -> None:
         """Close the guest's ends here, once the guest has them."""
@@ -82,12 +84,17 @@ class Branch:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in the running cell."""
-        try:
-            if self.pid:
-                os.kill(self.pid, signal.SIGINT)
-        except OSError:
-            pass
+        """Raise KeyboardInterrupt in the running cell, if there is one."""
+        if self.cell is None or not self.pid:
+            return
+        self.interrupted = time.monotonic()
+        with contextlib.suppress(OSError):
+            os.kill(self.pid, signal.SIGINT)
+
+    def insist(self) -> None:
+        """Interrupt again: a cell that had not begun, because the machine is busy, did not notice the first time."""
+        if self.interrupted and self.cell is not None and time.monotonic() - self.interrupted > INSIST_S:
+            self.interrupt()
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -122,7 +129,7 @@ class SessionServer:
             self.zygote.confine(table, (stdin, branch.out_w, branch.err_w))
             self.zygote.confinement.seal(keep=branch.theirs.detach())
             os.environ.update(self.env)
-            cells.main(3, self.host_calls)
+            guest_cells.main(3, self.host_calls)
 
         self.tree.start(child)
         os.close(stdin)
@@ -143,17 +150,23 @@ class SessionServer:
     def serve(self) -> None:
         """Relay until the main process has ended or the host wants no more."""
         while self.over is None:
-            busy = any(branch.cell is not None for branch in self.branches.values())
-            wait = self.meter.period if busy else max(0.05, self.idle_s - (time.monotonic() - self.last_used))
+            cells = [branch for branch in self.branches.values() if branch.cell is not None]
+            busy = bool(cells)
+            for branch in cells:
+                branch.insist()
+            period = INSIST_S if any(branch.interrupted for branch in cells) else self.meter.period
+            wait = period if busy else max(0.05, self.idle_s - (time.monotonic() - self.last_used))
             events = dict(self.poller.poll(int(1000 * wait) + 1))
+            polled = list(self.branches.values())  # a branch made below may get the descriptors of one ended below
             if self.host.read_fd in events:
                 for frame in self.host.poll():
                     self.command(frame)
                 if self.host.closed:
                     self.over = ("closed", "the host hung up")
                 self.last_used = time.monotonic()
-            for branch in list(self.branches.values()):
-                self._serve_branch(branch, events)
+            for branch in polled:
+                if self.branches.get(branch.number) is branch:
+                    self._serve_branch(branch, events)
             if self.tree.exit_fd in events and self.over is None:
                 self.over = ("ended", "")
             if busy:
@@ -194,7 +207,7 @@ class SessionServer:
             self._begin_cell(branch, header, frame.parts)
 
     def _begin_cell(self, branch: Branch, header: dict[str, Any], parts: dict[str, bytes]) -> None:
-        branch.cell, branch.overflowed = header["id"], False
+        branch.cell, branch.overflowed, branch.interrupted = header["id"], False, 0.0
         branch.cpu_before = branch.cpu_s()
         words = {"op": header["kind"], "id": header["id"], **header.get("args", {})}
         if header["kind"] != "fork":
@@ -202,12 +215,31 @@ class SessionServer:
             self._flush(branch)
             return
         new = Branch(header["new"], self.limits["out_bytes"])
-        self.branches[new.number] = new
-        branch.sock.setblocking(True)
-        socket.send_fds(branch.sock, [encode(words)], [new.theirs.fileno(), new.out_w, new.err_w])
-        branch.sock.setblocking(False)
+        self._flush(branch)
+        try:
+            if branch.queue:
+                raise BlockingIOError("it does not read what it was sent before")
+            socket.send_fds(branch.sock, [encode(words)], [new.theirs.fileno(), new.out_w, new.err_w])
+        except OSError as error:
+            problem = {"type": type(error).__name__, "message": f"the session takes no command: {error}"}
+            self._end_cell(branch, {"error": {**problem, "traceback": ""}}, {})
+            new.give_away()
+            new.close()
+            return
         new.give_away()
+        self.branches[new.number] = new
         self._watch(new)
+
+    def _end_cell(self, branch: Branch, guest: dict[str, Any], guest_parts: dict[str, bytes]) -> None:
+        """Tell the host how a cell ended, with what was printed meanwhile."""
+        branch.drain()
+        output, parts = branch.output()
+        header = {
+            "op": "cell", "branch": branch.number, "id": branch.cell, **output,
+            "cpu_s": round(branch.cpu_s() - branch.cpu_before, 6), "overflowed": branch.overflowed, "guest": guest,
+        }  # fmt: skip
+        branch.cell = None
+        self.host.send(header, {**parts, **{"guest:" + name: data for name, data in guest_parts.items()}})
 
     def _flush(self, branch: Branch) -> None:
         try:
@@ -255,13 +287,14 @@ class SessionServer:
                 self._hung_up(branch)
                 return
             if not branch.pid:
-                branch.pid = sender_of(data, ancillary)
-                branch.pidfd = os.pidfd_open(branch.pid)
+                pid = sender_of(data, ancillary)
+                branch.pidfd = os.pidfd_open(pid)
+                branch.pid = pid
             for frame in branch.reader.feed(data):
                 self._guest_says(branch, frame)
         except BlockingIOError:
             return
-        except ConnectionError:
+        except OSError:  # the connection broke, or the branch is dead before it was known
             self._hung_up(branch)
         except (FrameError, KeyError, TypeError) as error:
             self._protocol_error(branch, str(error))
@@ -280,18 +313,14 @@ class SessionServer:
             number = frame.header.get("n")
             if type(number) is not int:
                 raise FrameError("host call without a number")
+            if branch.cell is None:  # a thread that outlived its cell
+                branch.queue += encode({"op": "reply", "n": number, "error": "no cell is running"})
+                return
             words = {"op": "host_call", "branch": branch.number, "n": number, "name": frame.header["name"]}
             self.host.send(words, {"args": frame.parts["args"]})
         elif op == "done" and branch.cell is not None and frame.header.get("id") == branch.cell:
-            branch.drain()
-            output, parts = branch.output()
-            header = {
-                "op": "cell", "branch": branch.number, "id": branch.cell, **output,
-                "cpu_s": round(branch.cpu_s() - branch.cpu_before, 6), "overflowed": branch.overflowed,
-                "guest": {key: value for key, value in frame.header.items() if key not in ("op", "id")},
-            }  # fmt: skip
-            branch.cell = None
-            self.host.send(header, {**parts, **{"guest:" + name: data for name, data in frame.parts.items()}})
+            guest = {key: value for key, value in frame.header.items() if key not in ("op", "id")}
+            self._end_cell(branch, guest, frame.parts)
         else:
             raise FrameError(f"a session sent an unexpected {str(op)[:40]!r} frame")
 

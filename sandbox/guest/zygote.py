@@ -215,6 +215,6 @@ def main(read_fd: int, write_fd: int) -> None:
             serve_run(zygote, frame)
         elif op == "open":
             serve_session(zygote, frame)
-        elif op not in ("cancel", "kill", "interrupt", "close"):  # late words about a run that has just ended
+        elif op not in ("cancel", "kill", "interrupt", "close", "reply"):  # late words about a run that has just ended
             host.send({"op": "failed", "error": f"unknown operation {op!r}"})
             return

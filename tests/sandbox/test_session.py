@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 
@@ -92,6 +94,16 @@ def test_the_clock_stands_still_while_the_host_answers(sandbox):
         async with await sandbox.session(SPEC, slow=slow) as session:
             assert (await session.exec("slow()", timeout_s=1)).verdict == "ok"
             assert (await session.exec("slow()\nimport time\ntime.sleep(60)", timeout_s=1)).verdict == "timeout_wall"
+
+    asyncio.run(scenario())
+
+
+def test_the_clock_runs_between_host_calls(confined):
+    async def scenario():
+        code = "import time\nwhile True:\n  time.sleep(.05); ask()"
+        async with await confined.session(SPEC, ask=lambda: 1) as session:
+            cell = await session.exec(code, timeout_s=0.5)
+            assert cell.verdict == "timeout_wall" and cell.host_calls < 15
 
     asyncio.run(scenario())
 
@@ -188,6 +200,88 @@ def test_cells_and_idle_time_are_bounded(confined):
             await session.exec("1")
             await asyncio.sleep(1.5)
             assert (await session.exec("1")).state_lost
+
+    asyncio.run(scenario())
+
+
+def test_a_branch_that_begins_while_another_ends_is_not_taken_for_it(confined):
+    """Both words in one read: the new branch gets the descriptors of the old one, which had something to read."""
+
+    async def scenario():
+        async with await confined.session(SPEC) as session:
+            server = session._hub.slot.process.pid
+            old = await session.fork()
+            code = "import os, threading, time\ndef spam():\n  while True: os.write(1, b'y'); time.sleep(.001)\n"
+            assert (await old.exec(code + "threading.Thread(target=spam, daemon=True).start()")).ok
+            os.kill(server, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(0.05)
+                await old.close()
+                forking = asyncio.create_task(session.fork())
+                await asyncio.sleep(0.05)
+            finally:
+                os.kill(server, signal.SIGCONT)
+            assert (await (await forking).exec("print('new')")).stdout == b"new\n"
+
+    asyncio.run(scenario())
+
+
+def test_interrupts_never_break_the_stream_of_host_calls(sandbox):
+    """Limits that pass anywhere in a storm of host calls: the cell ends, its state and the channel survive."""
+
+    async def scenario():
+        async with await sandbox.session(SessionSpec(limits=SPEC.limits, grace_s=20), echo=lambda x: x) as session:
+            await session.exec("n = 0\ndef storm():\n  global n\n  while True: n += echo(1)")
+            for step in range(60):  # the first limits pass before the cell has begun
+                cell = await session.exec("storm()", timeout_s=0.0005 * step)
+                assert (cell.verdict, cell.state_lost) == ("timeout_wall", False), (step, cell)
+            cell = await session.exec("echo('still ' + type(n).__name__)")
+            assert cell.value_repr == "'still int'"
+
+    asyncio.run(scenario())
+
+
+def test_a_thread_that_outlives_its_cell_gets_no_answer_and_disturbs_none(sandbox):
+    async def scenario():
+        async with await sandbox.session(SPEC, ask=lambda: 1) as session:
+            await session.exec(
+                "import threading, time\nerrors = []\n"
+                "def late():\n  time.sleep(.3)\n  try: ask()\n  except Exception as e: errors.append(str(e))\n"
+                "threads = [threading.Thread(target=late) for _ in range(4)]\n[t.start() for t in threads]; None"
+            )
+            await asyncio.sleep(0.6)
+            cell = await session.exec("[t.join() for t in threads]; sorted(set(errors))")
+            assert cell.value_repr == "['no cell is running']"
+
+    asyncio.run(scenario())
+
+
+def test_a_refused_fork_leaves_no_descriptor_behind(confined):
+    async def scenario():
+        fds = "import os\ndef fds():\n  r = []\n  for i in range(64):\n    try: os.fstat(i); r.append(i)\n"
+        async with await confined.session(SessionSpec(limits=Limits(wall_s=30, procs=2))) as session:
+            await session.exec(fds + "    except OSError: pass\n  return r\n")
+            branch = await session.fork()
+            before = (await session.exec("len(fds())")).value_repr
+            for _ in range(3):
+                with pytest.raises(SandboxError, match="could not be forked"):
+                    await session.fork()
+            assert (await session.exec("len(fds())")).value_repr == before
+            await branch.close()
+            assert (await (await session.fork()).exec("6 * 7")).value_repr == "42"
+
+    asyncio.run(scenario())
+
+
+def test_a_branch_that_died_between_commands_says_why(confined):
+    async def scenario():
+        async with await confined.session(SPEC) as session:
+            branch = await session.fork()
+            await branch.exec("import os, threading\nthreading.Timer(.1, os._exit, [0]).start()")
+            await asyncio.sleep(0.5)
+            assert (await session.exec("1")).ok  # its end is read here
+            cell = await branch.exec("1")
+            assert cell.state_lost and "the process ended" in cell.reason
 
     asyncio.run(scenario())
 

@@ -239,7 +239,6 @@ def test_secret_changes_the_tasks():
     assert len(texts) == 2
 
 
-@pytest.mark.xfail(strict=False, reason="known defect: one of many sessions at once may end early; cause unknown")
 def test_vector_steps_overlap_and_leak_nothing():
     def resources():
         gc.collect()
