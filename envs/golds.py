@@ -13,6 +13,7 @@ from typing import Any
 
 from ..schema import Feedback, Task
 from .turns import Gold, Result, as_result
+from .worked_out import in_form_of, worked_out
 
 Grader = Callable[[Gold, str, Task], Result]
 
@@ -113,7 +114,7 @@ def _written(value: Any) -> str:
 def _maths(gold: Gold, response: str, task: Task) -> Result:
     from .verify import verify
 
-    return of_maths(verify(_written(gold.reveal()), response))
+    return _worked_out(gold, of_maths(verify(_written(gold.reveal()), response)), task)
 
 
 async def _amaths(gold: Gold, response: str, task: Task) -> Result:
@@ -122,7 +123,20 @@ async def _amaths(gold: Gold, response: str, task: Task) -> Result:
     averify = getattr(module, "averify", None)
     if averify is None:
         return await asyncio.to_thread(_maths, gold, response, task)
-    return of_maths(await averify(_written(gold.reveal()), response))
+    return _worked_out(gold, of_maths(await averify(_written(gold.reveal()), response)), task)
+
+
+def _worked_out(gold: Gold, result: Result, task: Task) -> Result:
+    """``result``, unless the answer only repeats the question: arithmetic where the gold is a number, and in tasks with
+    ``metadata["form"] == "gold"`` any form that is less simple than the gold's."""
+    answer = result.info.get("extracted")
+    if result.reward != 1.0 or answer is None:
+        return result
+    good = in_form_of if task is not None and task.metadata.get("form") == "gold" else worked_out
+    if good(str(answer), _written(gold.reveal())):
+        return result
+    note = Feedback(text="The answer is not worked out; give it in its simplest form.", kind="format")
+    return Result(0.0, note, "not_worked_out", info=result.info)
 
 
 def of_maths(verdict: Any) -> Result:

@@ -53,7 +53,7 @@ def maths(
         id="",
         prompt=f"{problem}\n{instruction}",
         answer=answer,
-        metadata={"family": name, "level": drawn, "split_key": problem},
+        metadata={"family": name, "level": drawn, "split_key": problem, "form": "gold"},
     )
 
 

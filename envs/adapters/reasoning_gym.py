@@ -12,16 +12,20 @@ The reward is 1 or 0. Some of their scorers give up to a quarter for nonsense; t
 
 from __future__ import annotations
 
+import math
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
 
 from ...schema import Feedback, Task
+from ..arithmetic import NotAnExpression, evaluate, parse
 from ..countdown import judge as judge_countdown
 from ..forms import SingleTurnEnv
 from ..registry import register
 from ..turns import Result
+from ..worked_out import in_form_of
 from .rg_worker import ScorerBroken, score_in_child
 
 # Their scorers of these families pass the answer to eval() or sympy's parse_expr().
@@ -36,14 +40,17 @@ UNSAFE = frozenset(
 EXACT = frozenset(
     {
         "acre", "aiw", "arc_1d", "base_conversion", "basic_arithmetic", "bf", "binary_alternation", "caesar_cipher",
-        "chain_sum", "count_bits", "count_primes", "course_schedule", "game_of_life_halting", "gcd", "gsm_symbolic",
-        "isomorphic_strings",
-        "largest_island", "lcm", "leg_counting", "letter_counting", "list_functions", "mahjong_puzzle", "maze",
-        "modulo_grid", "number_filtering", "number_sequence", "products", "ransom_note", "rectangle_count",
-        "rotate_matrix", "rotten_oranges", "simple_equations", "simple_geometry", "spell_backward",
-        "string_manipulation", "string_splitting", "string_synthesis", "syllogism", "word_sequence_reversal",
+        "chain_sum", "complex_arithmetic", "count_bits", "count_primes", "course_schedule", "game_of_life_halting",
+        "gcd", "gsm_symbolic", "isomorphic_strings", "largest_island", "lcm", "leg_counting", "letter_counting",
+        "list_functions", "mahjong_puzzle", "maze", "modulo_grid", "number_filtering", "number_sequence", "products",
+        "ransom_note", "rectangle_count", "rotate_matrix", "rotten_oranges", "simple_equations", "simple_geometry",
+        "spell_backward", "string_manipulation", "string_splitting", "string_synthesis", "syllogism",
+        "word_sequence_reversal",
     }
 )  # fmt: skip
+
+# The stored answer is rounded, and their scorer gives full marks within a wide margin.
+ROUNDED = frozenset({"coin_flip"})
 
 # No single answer is stored, so there is no reply that is known to be right.
 NO_ORACLE = frozenset({"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"})
@@ -105,12 +112,12 @@ class ReasoningGym(SingleTurnEnv):
         if answer == "":
             return Result(0.0, Feedback(text="The reply is empty.", kind="format"), "no_answer", info=info)
         name, scorer = task.metadata["family"], task.metadata["scorer"]
-        if scorer == "theirs" or (scorer == "auto" and name not in EXACT | UNSAFE):
+        if scorer == "theirs" or (scorer == "auto" and name not in EXACT | UNSAFE | ROUNDED):
             try:
                 score = score_in_child(name, task.metadata["item_seed"], task.metadata["config"], answer)
             except ScorerBroken as exc:
                 return Result(None, error=str(exc))
-            score = 0.0 if score <= CONSOLATION else min(score, 1.0)
+            score = min(score, 1.0) if score > CONSOLATION else 0.0  # so that nan is 0
         else:
             score = float(compare(name if scorer == "auto" else "", task, answer))
         reward = score if task.metadata["partial"] else float(score >= 1.0)
@@ -155,11 +162,24 @@ def compare(name: str, task: Task, answer: str) -> bool:
     if name == "n_queens":
         return queens(item["puzzle"], answer)
     gold = task.answer
+    if name in ROUNDED:
+        return near(gold, answer)
     if _flat(answer) == _flat(gold):
         return True
     from ..verify import verify
 
-    return _is_value(gold) and verify(gold, f"\\boxed{{{answer}}}").ok
+    if not _is_value(gold) or not in_form_of(answer, gold):  # the question's own arithmetic is no answer
+        return False
+    return verify(gold, f"\\boxed{{{answer}}}").ok
+
+
+def near(gold: str, answer: str) -> bool:
+    """Whether two decimals or fractions agree to six digits, for families whose stored answer is rounded."""
+    try:
+        a, b = (float(evaluate(parse(text)) if "/" in text else Decimal(text)) for text in (gold, answer.strip()[:60]))
+    except (NotAnExpression, InvalidOperation, ZeroDivisionError, OverflowError):
+        return False
+    return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
 
 
 def queens(puzzle: list[list[str]], answer: str) -> bool:
