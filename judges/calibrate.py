@@ -72,7 +72,7 @@ class Share:
     count: int = 0
 
     @classmethod
-    def of(cls, hits: int, count: int) -> Share:
+    def of(cls, hits: float, count: int) -> Share:
         """``hits`` out of ``count``.
 
         >>> share = Share.of(8, 10)
@@ -185,11 +185,11 @@ def calibrate(rows: Sequence[LabelledComparison]) -> Calibration:
         accuracy_second=accuracy(False),
         tie_rate=_mean([row.verdict == "tie" for row in scored]),
         label_tie_rate=_mean([row.label == "tie" for row in scored]),
-        length_correlation=_correlation(preferred, lengths),
-        label_length_correlation=_correlation(np.array([_preference(row.label) for row in scored]), lengths),
+        length_correlation=correlation(preferred, lengths),
+        label_length_correlation=correlation(np.array([_preference(row.label) for row in scored]), lengths),
         confusion={str(label): {str(v): n for v, n in line.items()} for label, line in confusion.items()},
-        by_margin=_binned(margins, right),
-        by_length=_binned(lengths, (preferred + 1) / 2),
+        by_margin=binned(margins, right),
+        by_length=binned(lengths, (preferred + 1) / 2),
     )
 
 
@@ -274,13 +274,14 @@ def _mean(values: Sequence[bool]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _correlation(x: np.ndarray, y: np.ndarray) -> float | None:
+def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Pearson correlation; None with fewer than three cases or without any spread."""
     if len(x) < 3 or x.std() == 0 or y.std() == 0:
         return None
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def _binned(x: np.ndarray, y: np.ndarray) -> tuple[tuple[float, float, int], ...]:
+def binned(x: np.ndarray, y: np.ndarray) -> tuple[tuple[float, float, int], ...]:
     """Means of x and y in bins of equal size along x."""
     if not len(x):
         return ()

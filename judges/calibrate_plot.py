@@ -1,10 +1,13 @@
-"""One page of pictures for a calibration: confusion, position, confidence, length."""
+"""One page of pictures for a calibration: confusion, position or order, confidence, length."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from .calibrate import SIDES, Calibration, Share
+from .calibrate import Calibration, Share
+from .calibrate_scores import ScoreCalibration
 
 
 def plot_calibration(result: Calibration, path: str | Path, title: str = "") -> None:
@@ -18,24 +21,9 @@ def plot_calibration(result: Calibration, path: str | Path, title: str = "") -> 
     Raises:
         ImportError: without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'palaestra[train]'") from error
-
-    figure = Figure(figsize=(10, 8), layout="constrained")
+    figure = _figure(title or "Judge calibration")
     (confusion, position), (margin, length) = figure.subplots(2, 2)
-    figure.suptitle(title or "Judge calibration")
-
-    table = [[result.confusion[label][verdict] for verdict in SIDES] for label in SIDES]
-    confusion.imshow(table, cmap="Blues")
-    for row, line in enumerate(table):
-        for column, count in enumerate(line):
-            dark = count > max(map(max, table)) / 2
-            confusion.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    confusion.set(xticks=range(3), yticks=range(3), xlabel="judge", ylabel="label")
-    confusion.set_xticklabels(SIDES)
-    confusion.set_yticklabels(SIDES)
+    _matrix(confusion, result.confusion)
     kappa = "-" if result.kappa is None else f"{result.kappa:.2f}"
     confusion.set_title(f"agreement {_percent(result.agreement)}, kappa {kappa}")
 
@@ -64,6 +52,58 @@ def plot_calibration(result: Calibration, path: str | Path, title: str = "") -> 
     theirs = "-" if result.label_length_correlation is None else f"{result.label_length_correlation:+.2f}"
     length.set_title(f"length: judge {mine}, labels {theirs}")
     figure.savefig(path, dpi=120)
+
+
+def plot_score_calibration(result: ScoreCalibration, path: str | Path, title: str = "") -> None:
+    """Draw a calibration of scores; see `plot_calibration`."""
+    figure = _figure(title or "Judge calibration")
+    (confusion, order), (reliability, length) = figure.subplots(2, 2)
+    if result.levels:
+        _matrix(confusion, result.confusion)
+        weighted = "-" if result.weighted_kappa is None else f"{result.weighted_kappa:.2f}"
+        confusion.set_title(f"agreement {_percent(result.agreement)}, weighted kappa {weighted}")
+    else:
+        confusion.text(0.5, 0.5, "labels are a measurement", ha="center", transform=confusion.transAxes)
+    named = {"order": result.order.value, "spearman": result.spearman, "pearson": result.pearson}
+    shown = {name: value for name, value in named.items() if value is not None}
+    order.bar(range(len(shown)), list(shown.values()))
+    order.set(ylim=(min(0.0, *shown.values()) if shown else 0, 1), xticks=range(len(shown)), title="order")
+    order.set_xticklabels(list(shown))
+    if result.by_reward:
+        reliability.plot([x for x, _, _ in result.by_reward], [y for _, y, _ in result.by_reward], marker="o")
+    reliability.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    bias = "-" if result.bias is None else f"{result.bias:+.2f}"
+    reliability.set(xlabel="reward", ylabel="mean label", title=f"is a reward what it says? (bias {bias})")
+    if result.by_length:
+        length.plot([x for x, _, _ in result.by_length], [y for _, y, _ in result.by_length], marker="o")
+    length.axhline(0.0, color="grey", linestyle=":")
+    taste = "-" if result.length_beyond_labels is None else f"{result.length_beyond_labels:+.2f}"
+    length.set(xlabel="log length", ylabel="reward - label", title=f"length beyond the labels: {taste}")
+    figure.savefig(path, dpi=120)
+
+
+def _figure(title: str) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'palaestra[train]'") from error
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    figure.suptitle(title)
+    return figure
+
+
+def _matrix(axes: Any, confusion: Mapping[str, Mapping[str, int]]) -> None:
+    """Labels down, verdicts across, with the counts in the cells."""
+    names = list(confusion)
+    table = [[confusion[label][verdict] for verdict in names] for label in names]
+    axes.imshow(table, cmap="Blues")
+    for row, line in enumerate(table):
+        for column, count in enumerate(line):
+            dark = count > max(map(max, table)) / 2
+            axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
+    axes.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="judge", ylabel="label")
+    axes.set_xticklabels(names)
+    axes.set_yticklabels(names)
 
 
 def _percent(share: Share) -> str:
