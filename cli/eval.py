@@ -18,7 +18,8 @@ def register(app: typer.Typer) -> None:
         help="Evaluate a model on an environment: pass@k with 95 % intervals; what could not be scored is counted "
         "apart. `--model` is the address of an OpenAI-compatible server, or a Hugging Face folder or id that is "
         "sampled here. Several samples a task add how alike they are; `--against` evaluates further models on the "
-        "same tasks and adds how alike the models are and whether a text gives its model away.\n\n"
+        "same tasks and adds how alike the models are and whether a text gives its model away; with `--judge` a judge "
+        "server says which of them answers better.\n\n"
         "Examples: `palaestra eval --env palaestra/Math-v0 --tasks problems.jsonl --model http://127.0.0.1:8000/v1`, "
         "`palaestra eval --env palaestra/Sort-v0 --model runs/sort/checkpoints/step-000150 --samples 4`, "
         "`palaestra eval --env palaestra/Sort-v0 --model runs/a/final --against runs/b/final --samples 8`",
@@ -29,10 +30,15 @@ def register(app: typer.Typer) -> None:
         against: Annotated[
             list[str] | None, typer.Option(help="Another model, given like --model, on the same tasks; repeatable.")
         ] = None,
+        judge: Annotated[str, typer.Option(help="Judge server that compares --model with each --against.")] = "",
+        judge_name: Annotated[str, typer.Option(help="Judge on that server; by default the server's own.")] = "",
+        rubric: Annotated[str, typer.Option(help="Rubric of that server; by default the judge's own.")] = "",
         tasks: Annotated[Path | None, typer.Option(help="File of problems; each is played once per sample.")] = None,
         name: Annotated[str, typer.Option(help="Model name on the server; by default the first it offers.")] = "",
         samples: Annotated[int, typer.Option(min=1, help="Rollouts a task.")] = 1,
-        pass_at: Annotated[str, typer.Option(help="The k of pass@k, comma-separated.")] = "1",
+        pass_at: Annotated[
+            str, typer.Option(help="The k of pass@k, pass^k and maj@k, comma-separated; default 1, 2, 4 ... samples.")
+        ] = "",
         limit: Annotated[int, typer.Option(min=0, help="Most tasks; 0 = all of a file, 100 generated ones.")] = 0,
         temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 1.0,
         max_new_tokens: Annotated[int, typer.Option(min=1, help="Cap on one reply.")] = 1024,
@@ -49,12 +55,16 @@ def register(app: typer.Typer) -> None:
         from ..trainer import load_config
         from ._envs import import_all, parse_knobs
         from ._likeness import show_likeness, write_likeness
+        from ._winrate import show_win_rates, write_win_rates
+
+        if judge and not against:
+            raise typer.BadParameter("--judge compares two models: name the other one with --against")
 
         import_all(imports)
         knobs = parse_knobs(settings)
         if tasks is not None:
             knobs["tasks"] = str(tasks)
-        ks = [int(k) for k in pass_at.split(",") if k.strip().isdigit()]
+        ks = _ks(pass_at, samples)
         config = load_config(
             {
                 "seed": seed,
@@ -75,25 +85,40 @@ def register(app: typer.Typer) -> None:
         if not as_json:
             _table(report, folder)
             _why_unscored(plays)
-        rollouts, others = {model: _rollouts(plays)}, {}
+        rollouts, others, against_plays = {model: _rollouts(plays)}, {}, {}
         for number, other in enumerate(dict.fromkeys(m for m in against or () if m != model), start=1):
             others[other], played = _run(config, other, "", tasks, limit, concurrency, timeout, as_json)
             _write(folder / f"against-{number}", others[other], played)
-            rollouts[other] = _rollouts(played)
+            rollouts[other], against_plays[other] = _rollouts(played), played
             if not as_json:
                 _table(others[other], folder / f"against-{number}")
                 _why_unscored(played)
         likeness = write_likeness(folder, rollouts)
+        rates = write_win_rates(folder, judge, judge_name, rubric, plays, against_plays) if judge else {}
         if as_json:
-            found = {**report.model_dump(mode="json"), **likeness}
+            found = {**report.model_dump(mode="json"), **likeness, **({"win_rate": rates} if rates else {})}
             found |= {"against": {m: r.model_dump(mode="json") for m, r in others.items()}} if others else {}
             typer.echo(json.dumps(found))
         else:
             show_likeness(likeness)
+            show_win_rates(rates)
         if report.rollouts and report.unscored == report.rollouts:
             errors = {r.error for play in plays for r in play.group.rollouts if r.error}
             typer.echo(f"error: no rollout could be scored: {sorted(errors)[0] if errors else 'unknown'}", err=True)
             raise typer.Exit(1)
+
+
+def _ks(text: str, samples: int) -> list[int]:
+    """The k of pass@k: as asked for, or the powers of two up to the number of samples."""
+    if not text.strip():
+        return [2**i for i in range(samples.bit_length()) if 2**i <= samples]
+    try:
+        ks = [int(part) for part in text.split(",")]
+    except ValueError:
+        ks = []
+    if not ks or min(ks) < 1:
+        raise typer.BadParameter(f"--pass-at {text!r}: write whole numbers from 1 on with commas, such as 1,4")
+    return ks
 
 
 def _run(
@@ -200,6 +225,10 @@ def _table(report: Any, folder: Path) -> None:
     for title in ("metric", "value", "95 % interval", "tasks"):
         table.add_column(title)
     rows = [(f"pass@{k}", e) for k, e in report.pass_at.items()]
+    rows += [(f"pass^{k}", e) for k, e in report.pass_all.items() if k > 1]
+    rows += [(f"maj@{k}", e) for k, e in report.majority.items() if k > 1]
+    top = max(report.pass_at, default=1)
+    rows += [(f"AUC@{top} ({name})", e) for name, e in report.area.items()]
     rows += [(n.replace("_", " "), getattr(report, n)) for n in ("reward", "distinct_right") if getattr(report, n)]
     for title, e in rows:
         table.add_row(title, f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}", str(e.tasks))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..lm import LMError, Sampling
-from ..schema import Group, Message, Rollout, StopReason, Task
+from ..schema import Message, Rollout, StopReason, Task
 from .config import ConfigError, EnvConfig, EvalConfig, RolloutConfig
 from .engines.sampling import seed_of
 from .evaluation import EvalReport, report
@@ -51,10 +51,10 @@ def evaluate_server(
         jobs += [(i, -1, 0.0, 1.0) for i in range(len(refs))]
     start, done = time.perf_counter(), 0
 
-    async def run() -> list[tuple[Task, Rollout, str | None]]:
+    async def run() -> list[tuple[Task, Rollout, Episode]]:
         gate = asyncio.Semaphore(concurrency)
 
-        async def one(i: int, j: int, temperature: float, top_p: float) -> tuple[Task, Rollout, str | None]:
+        async def one(i: int, j: int, temperature: float, top_p: float) -> tuple[Task, Rollout, Episode]:
             nonlocal done
             sampling = Sampling(
                 temperature=temperature,
@@ -83,18 +83,13 @@ def evaluate_server(
     return result, plays
 
 
-def _groups(played: list[tuple[Task, Rollout, str | None]], size: int) -> list[Play]:
-    plays = []
-    for start in range(0, len(played), size):
-        mine = played[start : start + size]
-        group = Group(id=mine[0][1].group_id, task=mine[0][0], rollouts=tuple(r for _, r, _ in mine))
-        plays.append(Play(group, {r.id: key for _, r, key in mine if key is not None}))
-    return plays
+def _groups(played: list[tuple[Task, Rollout, Episode]], size: int) -> list[Play]:
+    return [Play.of(played[start : start + size]) for start in range(0, len(played), size)]
 
 
 async def _play(
     source: TaskSource, ref: TaskRef, group_id: str, j: int, model: Any, sampling: Sampling, limits: RolloutConfig
-) -> tuple[Task, Rollout, str | None]:
+) -> tuple[Task, Rollout, Episode]:
     env = source.acquire()
     inner = env.unwrapped
     if hasattr(inner, "areset"):
@@ -131,7 +126,7 @@ async def _play(
     task_id = str(info.get("task_id") or f"{source.config.id}:{ref.seed}")
     rollout = episode.rollout(rollout_id, task_id, group_id, source.config.id)
     rollout = rollout.model_copy(update={"metrics": {**rollout.metrics, "completion_tokens": float(tokens)}})
-    return Task(id=task_id, prompt=tuple(Message(**m) for m in first)), rollout, episode.key
+    return Task(id=task_id, prompt=tuple(Message(**m) for m in first)), rollout, episode
 
 
 def cover(source: TaskSource, count: int) -> list[TaskRef]:

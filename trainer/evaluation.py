@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from .answers import ballots
 from .batcher import Batcher
 from .chat import ChatFormat
 from .config import EnvConfig, EvalConfig, RolloutConfig
 from .engines.base import SamplingParams
 from .metrics.bootstrap import bootstrap
-from .metrics.passk import pass_at_k
+from .metrics.passk import auc_at_k, maj_at_k, pass_at_k, pass_hat_k
 from .rollout import Play, RolloutWorker
 from .tasks import TaskRef, TaskSource
 
@@ -58,6 +59,12 @@ class EvalReport(BaseModel):
     samples: int
     temperature: float
     pass_at: dict[int, Estimate]
+    pass_all: dict[int, Estimate] = {}
+    """pass^k: all of k samples are right."""
+    majority: dict[int, Estimate] = {}
+    """maj@k: the answer that most of k samples give is right; where the environment says what it read."""
+    area: dict[str, Estimate] = {}
+    """Area under pass@1 .. pass@K for the largest K, in the two normalisations in use."""
     greedy: Estimate | None
     reward: Estimate | None
     distinct_right: Estimate | None
@@ -71,6 +78,7 @@ class EvalReport(BaseModel):
     def summary(self) -> dict[str, float]:
         """The numbers of the report under the names metrics use."""
         out = {f"eval/pass@{k}": e.value for k, e in self.pass_at.items()}
+        out |= {f"eval/maj@{k}": e.value for k, e in self.majority.items() if k > 1}
         for name in ("greedy", "reward", "distinct_right"):
             estimate = getattr(self, name)
             if estimate is not None:
@@ -187,11 +195,7 @@ def report(
     turns = [turn for play in plays for r in play.group.rollouts for turn in r.turns]
     sampled = sum(len(turn.completion_ids) for turn in turns)
     tokens = sampled + sum(r.metrics.get("completion_tokens", 0.0) for play in plays for r in play.group.rollouts)
-    pass_at = {}
-    for k in config.pass_at:
-        found = estimate([pass_at_k(o.scored, o.right, k) for o in outcomes if o.scored >= k])
-        if found is not None:
-            pass_at[k] = found
+    success = success_estimates(plays, outcomes, config)
     rollouts = sum(len(play.group.rollouts) for play in plays)
     return EvalReport(
         env=env,
@@ -199,7 +203,7 @@ def report(
         step=step,
         samples=config.samples,
         temperature=config.temperature,
-        pass_at=pass_at,
+        **success,
         greedy=estimate([float(o.greedy) for o in outcomes if o.greedy is not None]) if greedy is not None else None,
         reward=estimate([o.reward for o in outcomes if o.reward is not None]),
         distinct_right=estimate([float(o.distinct_right) for o in outcomes if o.scored]),
@@ -210,6 +214,27 @@ def report(
         seconds=seconds,
         tasks=outcomes,
     )
+
+
+def success_estimates(
+    plays: Sequence[Play], outcomes: Sequence[TaskOutcome], config: EvalConfig
+) -> dict[str, dict[Any, Estimate]]:
+    """pass@k, pass^k, maj@k and the area under pass@k, over the tasks with enough scored samples."""
+    counts = [(o.scored, o.right) for o in outcomes]
+    cast = [ballots(play, config.success) for play in plays]
+    readable = any(play.answers or play.keys for play in plays)
+    table: dict[str, dict[Any, Estimate | None]] = {"pass_at": {}, "pass_all": {}, "majority": {}, "area": {}}
+    for k in config.pass_at:
+        table["pass_at"][k] = estimate([pass_at_k(n, c, k) for n, c in counts if n >= k])
+        table["pass_all"][k] = estimate([pass_hat_k(n, c, k) for n, c in counts if n >= k])
+        if readable:
+            table["majority"][k] = estimate([maj_at_k(v, right, k, draws=500) for v, right in cast if len(v) >= k])
+    top = max(config.pass_at, default=1)
+    if top > 1:
+        curves = [[pass_at_k(n, c, k) for k in range(1, top + 1)] for n, c in counts if n >= top]
+        for name in ("mean", "trapezoid"):
+            table["area"][name] = estimate([auc_at_k(curve)[name] for curve in curves])
+    return {name: {k: e for k, e in row.items() if e is not None} for name, row in table.items()}
 
 
 def evaluator_for(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..schema import Feedback, Group, Message, Rollout, StopReason, Task, Turn
@@ -19,10 +19,26 @@ from .tasks import TaskRef, TaskSource
 
 @dataclass(frozen=True)
 class Play:
-    """A played group, and what the environment calls each rollout's solution, where it says so."""
+    """A played group, and what the environment says of its rollouts, by rollout id.
+
+    Attributes:
+        group: the group.
+        keys: names of solutions (``info["solution_key"]``), where the environment gives them.
+        answers: what was read as the answer (``info["extracted"]``); a rollout without one said nothing readable.
+    """
 
     group: Group
     keys: dict[str, str]
+    answers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, played: Sequence[tuple[Task, Rollout, Episode]]) -> Play:
+        """A group from its rollouts."""
+        task, first, _ = played[0]
+        group = Group(id=first.group_id, task=task, rollouts=tuple(rollout for _, rollout, _ in played))
+        keys = {rollout.id: episode.key for _, rollout, episode in played if episode.key is not None}
+        answers = {rollout.id: episode.answer for _, rollout, episode in played if episode.answer is not None}
+        return cls(group, keys, answers)
 
 
 @dataclass
@@ -40,6 +56,7 @@ class Episode:
     error: str | None = None
     metrics: dict[str, float] | None = None
     key: str | None = None
+    answer: str | None = None
     children: tuple[Rollout, ...] = ()
 
     def fail(self, error: str, stop: StopReason = StopReason.ENV_ERROR) -> None:
@@ -138,19 +155,18 @@ class RolloutWorker:
         plays = []
         for index in range(len(tasks)):
             mine = rollouts[index * count : (index + 1) * count]
-            group = Group(id=mine[0][1].group_id, task=mine[0][0], rollouts=tuple(r for _, r, _ in mine))
-            plays.append(Play(group, {r.id: key for _, r, key in mine if key is not None}))
+            plays.append(Play.of(mine))
         return plays
 
     async def _attempt(
         self, ref: TaskRef, group_id: str, index: int, j: int, batcher: Batcher, key: int
-    ) -> tuple[Task, Rollout, str | None]:
+    ) -> tuple[Task, Rollout, Episode]:
         env = self.source.acquire()
         healthy = False
         try:
-            task, rollout, solution = await self._episode(env, ref, group_id, index, j, batcher, key)
-            healthy = rollout.stop_reason is not StopReason.TIMEOUT
-            return task, rollout, solution
+            played = await self._episode(env, ref, group_id, index, j, batcher, key)
+            healthy = played[1].stop_reason is not StopReason.TIMEOUT
+            return played
         finally:
             batcher.leave()
             if healthy:
@@ -160,7 +176,7 @@ class RolloutWorker:
 
     async def _episode(
         self, env: Any, ref: TaskRef, group_id: str, index: int, j: int, batcher: Batcher, key: int
-    ) -> tuple[Task, Rollout, str | None]:
+    ) -> tuple[Task, Rollout, Episode]:
         inner = env.unwrapped
         if hasattr(inner, "areset"):
             observation, info = await inner.areset(seed=ref.seed, options=ref.options)
@@ -201,7 +217,7 @@ class RolloutWorker:
         metadata = dict(known.metadata) if isinstance(known, Task) else {}
         gold = known.answer if isinstance(known, Task) and isinstance(known.answer, (str, int, float)) else None
         task = Task(id=task_id, prompt=tuple(Message(**m) for m in first), answer=gold, metadata=metadata)
-        return task, rollout, episode.key
+        return task, rollout, episode
 
 
 async def step_env(
@@ -232,6 +248,8 @@ async def step_env(
     episode.metrics = {k: float(v) for k, v in info.get("metrics", {}).items()}
     if "solution_key" in info:
         episode.key = str(info["solution_key"])
+    if info.get("extracted") is not None:
+        episode.answer = str(info["extracted"])
     if not math.isfinite(reward):
         episode.fail(str(info.get("error") or "the environment gave no reward"))
         return None

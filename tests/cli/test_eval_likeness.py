@@ -7,7 +7,11 @@ from typer.testing import CliRunner
 
 from palaestra.cli._likeness import show_likeness, write_likeness
 from palaestra.cli.app import build_app
-from palaestra.schema import Message, Rollout
+from palaestra.judges.base import Judge
+from palaestra.judges.context import RawVerdict
+from palaestra.judges.service import JudgeService
+from palaestra.judges.testing import judge_server
+from palaestra.schema import Message, RewardStatus, Rollout
 
 
 def rollout(task, n, text, error=None):
@@ -56,3 +60,40 @@ def test_the_verb_compares_two_models(tmp_path):
     (other,) = report["against"].values()
     assert [t["task_id"] for t in other["tasks"]] == [t["task_id"] for t in report["tasks"]]
     assert (tmp_path / "out" / "against-1" / "rollouts.jsonl").exists()
+
+
+class Longest(Judge):
+    """Prefers the longer of two replies."""
+
+    kind, capabilities, graded = "simulated", ("compare",), False
+
+    async def compare(self, question, context):
+        gap = len(question.first) - len(question.second)
+        return RawVerdict(RewardStatus.OK, {"winner": "tie" if gap == 0 else "first" if gap > 0 else "second"})
+
+
+def test_the_verb_votes_and_asks_a_judge(tmp_path):
+    from palaestra.trainer.config import PolicyConfig
+    from palaestra.trainer.policy import load_policy
+
+    for seed in (0, 1):
+        load_policy(PolicyConfig(characters="0123456789", layers=1, hidden=16), seed=seed).save(tmp_path / f"m{seed}")
+    arguments = ["eval", "--env", "palaestra/Sort-v0", "--set", "digits=1", "--samples", "4", "--limit", "6", "--json"]
+    arguments += ["--model", str(tmp_path / "m0"), "--out", str(tmp_path / "out"), "--max-new-tokens", "3"]
+    no_other = CliRunner().invoke(build_app(), [*arguments, "--judge", "http://127.0.0.1:9"])
+    assert no_other.exit_code == 2 and "--against" in no_other.output
+    wrong = CliRunner().invoke(build_app(), [*arguments, "--pass-at", "1,x"])
+    assert wrong.exit_code == 2 and "1,x" in wrong.output
+    arguments += ["--against", str(tmp_path / "m1")]
+    dead = CliRunner().invoke(build_app(), [*arguments, "--judge", "http://127.0.0.1:9"])
+    assert dead.exit_code == 1 and "no win rate" in dead.stderr
+    with judge_server(JudgeService([Longest("longest")])) as url:
+        result = CliRunner().invoke(build_app(), [*arguments, "--judge", url])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert set(report["pass_at"]) == set(report["pass_all"]) == set(report["majority"]) == {"1", "2", "4"}
+    assert report["pass_all"]["4"]["value"] <= report["pass_at"]["1"]["value"] <= report["pass_at"]["4"]["value"]
+    assert report["majority"]["1"]["value"] == pytest.approx(report["pass_at"]["1"]["value"])
+    (rate,) = report["win_rate"].values()
+    assert rate["n"] + rate["unscored"] == 24 and 0 <= rate["win_rate"] <= 1 and rate["interval"]["tasks"] > 0
+    assert json.loads((tmp_path / "out" / "win_rate.json").read_text()) == report["win_rate"]

@@ -17,7 +17,7 @@ from .epiplexity import kt_epiplexity, prequential, requential
 from .estimators import entropies, ess, ess_from_parts, ess_parts, kl_estimates
 from .forgetting import Forgetting, drop_at_gain, forgetting, i_projection, sampled_forward_kl, top1_flip_rate
 from .identity import identity_report
-from .passk import auc_at_k, discovery_at_k, maj_at_k, mean_pass_at_k, pass_at_k, pass_hat_k
+from .passk import auc_at_k, discovery_at_k, maj_at_k, pass_at_k, pass_hat_k
 from .preference import win_rate
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "kt_epiplexity",
     "leaders",
     "maj_at_k",
-    "mean_pass_at_k",
     "over_seeds",
     "paired_difference",
     "pass_at_k",

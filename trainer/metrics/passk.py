@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -43,11 +43,6 @@ def _check(n: int, c: int, k: int) -> None:
         raise ValueError(f"{c} correct samples of {n} is impossible")
 
 
-def mean_pass_at_k(counts: Sequence[tuple[int, int]], k: int) -> float:
-    """Mean of pass@k over problems given as (n, c); nan without problems."""
-    return float(np.mean([pass_at_k(n, c, k) for n, c in counts])) if counts else float("nan")
-
-
 def auc_at_k(values: Sequence[float]) -> dict[str, float]:
     """Area under pass@1 .. pass@K in both normalisations that are in use: the mean, and the trapezoid over K-1."""
     if not len(values):
@@ -58,12 +53,14 @@ def auc_at_k(values: Sequence[float]) -> dict[str, float]:
     return {"mean": float(array.mean()), "trapezoid": trapezoid}
 
 
-def maj_at_k(answers: Sequence[Hashable | None], correct: Hashable, k: int, draws: int = 2000, seed: int = 0) -> float:
+def maj_at_k(
+    answers: Sequence[Hashable | None], correct: Collection[Hashable], k: int, draws: int = 2000, seed: int = 0
+) -> float:
     """Expected accuracy of the plurality answer among k of the samples.
 
     Args:
         answers: canonical answers; None is an answer that could not be parsed and forms no cluster.
-        correct: the right canonical answer.
+        correct: the right canonical answers; most tasks have one.
         k: votes. All subsets are enumerated when there are at most `draws`, else `draws` random ones are taken.
         draws: number of random subsets.
         seed: of the random subsets.
@@ -74,6 +71,8 @@ def maj_at_k(answers: Sequence[Hashable | None], correct: Hashable, k: int, draw
     n = len(answers)
     if not 1 <= k <= n:
         raise ValueError(f"maj@{k} needs at least {k} samples, found {n}")
+    if len(set(answers)) == 1:
+        return vote(answers, correct)
     if math.comb(n, k) <= draws:
         subsets: Sequence[Sequence[int]] = list(combinations(range(n), k))
     else:
@@ -82,12 +81,12 @@ def maj_at_k(answers: Sequence[Hashable | None], correct: Hashable, k: int, draw
     return float(np.mean([vote([answers[i] for i in subset], correct) for subset in subsets]))
 
 
-def vote(answers: Sequence[Hashable | None], correct: Hashable) -> float:
-    """Share of a plurality vote that falls on the correct answer: 1, 0, or 1/#tied."""
+def vote(answers: Sequence[Hashable | None], correct: Collection[Hashable]) -> float:
+    """Share of a plurality vote that falls on correct answers: 1, 0, or what part of the tied ones is correct."""
     counts = Counter(a for a in answers if a is not None)
     top = max(counts.values(), default=0)
     winners = [answer for answer, count in counts.items() if count == top]
-    return 1 / len(winners) if correct in winners else 0.0
+    return sum(answer in correct for answer in winners) / len(winners) if winners else 0.0
 
 
 def maj_at_k_law(probabilities: Sequence[float], k: int) -> float:

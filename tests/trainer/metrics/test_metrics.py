@@ -63,9 +63,10 @@ def test_sampled_majority_agrees_with_its_law_and_shares_ties():
     rng = np.random.default_rng(0)
     answers = rng.choice(["a", "b", "c"], 300, p=[0.4, 0.35, 0.25]).tolist()
     share = [answers.count(x) / 300 for x in "abc"]
-    assert metrics.maj_at_k(answers, "a", 5) == pytest.approx(maj_at_k_law(share, 5), abs=0.04)
-    assert vote(["a", "b"], "b") == 0.5 and vote([None, None], "a") == 0.0 and vote([None, "a"], "a") == 1.0
-    assert metrics.maj_at_k(["a", "a", "b"], "a", 3) == 1.0
+    assert metrics.maj_at_k(answers, {"a"}, 5) == pytest.approx(maj_at_k_law(share, 5), abs=0.04)
+    assert vote(["a", "b"], {"b"}) == 0.5 and vote([None, None], {"a"}) == 0.0 and vote([None, "a"], {"a"}) == 1.0
+    assert vote(["a", "b", "c"], {"b", "c"}) == pytest.approx(2 / 3)
+    assert metrics.maj_at_k(["a", "a", "b"], {"a"}, 3) == 1.0
 
 
 def test_distinct_n(oracle):
