@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 
 $(TESTED): $(READY)
 	@echo "installing what the tests need"
-	@$(PIP) -e '.[train,tasks,math,interop,bench,browser,test]'
+	@$(PIP) -e '.[train,tasks,math,interop,bench,browser,docs,test]'
 	@touch $@
 
 demo: $(READY)
@@ -44,7 +44,6 @@ bench: $(TESTED)
 	$(BIN)/python -m benchmarks
 
 docs: $(TESTED)
-	@$(PIP) -e '.[docs]'
 	$(BIN)/mkdocs build --strict
 
 # The real code of peers that are too heavy for `make test`, or clash with it. Their tests are skipped otherwise.

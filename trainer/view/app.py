@@ -2,66 +2,55 @@
 
 from __future__ import annotations
 
-import asyncio
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Query as Parameter
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from . import rollouts as lists
-from .runs import Run, find_runs
-from .tokens import TokenTexts
+from .answers import Json, shortened
+from .groups import list_groups
+from .library import Library
+from .rollouts import ORDERS, Entry, Query, rollout_of
+from .runs import Run
 
 STATIC = Path(__file__).parent / "static"
 # Nothing but this server's own files runs or loads, so untrusted text could do nothing even if it were markup.
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 PAGE = 100
+CARD_CHARS = 4000
+
+Limit = Annotated[int, Parameter(ge=1, le=500)]
 
 
-class Library:
-    """The runs on show; new folders appear, old ones grow."""
-
-    def __init__(self, roots: list[Path]) -> None:
-        self.roots = roots
-        self.runs: dict[str, Run] = {}
-        self.tokens: dict[str, TokenTexts] = {}
-        self._lock = asyncio.Lock()
-
-    async def refresh(self) -> None:
-        """Look for new runs and read what was added to the known ones."""
-        async with self._lock:
-            await asyncio.to_thread(self._refresh)
-
-    def _refresh(self) -> None:
-        known = {run.path for run in self.runs.values()}
-        for path in find_runs(self.roots):
-            if path not in known:
-                name, suffix = path.name, 2
-                while name in self.runs:
-                    name, suffix = f"{path.name}~{suffix}", suffix + 1
-                self.runs[name] = Run(path)
-        for run in self.runs.values():
-            run.refresh()
-
-    def get(self, name: str) -> Run:
-        if name not in self.runs:
-            raise HTTPException(404, f"no run {name!r}; there are {', '.join(sorted(self.runs)) or 'none'}")
-        return self.runs[name]
-
-    def token_texts(self, name: str) -> TokenTexts:
-        if name not in self.tokens:
-            self.tokens[name] = TokenTexts.of_run(self.get(name).path)
-        return self.tokens[name]
+def wanted(
+    text: str = "",
+    task: str = "",
+    group: str = "",
+    scored: Annotated[str, Parameter(pattern="^(all|scored|unscored)$")] = "all",
+    reward_from: float | None = None,
+    reward_to: float | None = None,
+    tokens_from: int | None = None,
+    tokens_to: int | None = None,
+    step: int | None = None,
+    order: Annotated[str, Parameter(pattern=f"^({'|'.join(ORDERS)})$")] = "newest",
+) -> Query:
+    """The filter of a request."""
+    return Query(text, task, group, scored, reward_from, reward_to, tokens_from, tokens_to, step, order)
 
 
-def create_app(roots: list[str | Path]) -> FastAPI:
+def create_app(roots: list[str | Path], hosts: Sequence[str] = ("*",)) -> FastAPI:
     """The viewer over run folders or folders of run folders.
 
     Args:
         roots: run folders, or folders that hold some.
+        hosts: names the page may be asked for under; others are refused, so that no web page can read runs through a
+            name of its own that leads here.
 
     Raises:
         FileNotFoundError: a root does not exist.
@@ -71,7 +60,9 @@ def create_app(roots: list[str | Path]) -> FastAPI:
         if not path.is_dir():
             raise FileNotFoundError(f"no folder {str(path)!r}; give a run folder or the folder that holds runs")
     library = Library(paths)
-    app = FastAPI(title="Palaestra viewer", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Palaestra viewer", docs_url=None, redoc_url=None, default_response_class=Json)
+
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
     @app.middleware("http")
     async def _headers(request: Request, call_next: Any) -> Response:
@@ -82,68 +73,110 @@ def create_app(roots: list[str | Path]) -> FastAPI:
         response.headers["Cache-Control"] = "no-cache"
         return response
 
+    def run_of(name: str) -> Run:
+        try:
+            return library.get(name)
+        except KeyError as error:
+            raise HTTPException(404, error.args[0]) from None
+
+    def line_of(run: Run, entry: Entry) -> dict[str, Any]:
+        try:
+            return run.rollouts.load(entry)
+        except (OSError, ValueError):
+            raise HTTPException(410, "this rollout's file was rewritten meanwhile; go back to the list") from None
+
+    def entry_of(run: Run, key: int) -> Entry:
+        entry = run.rollouts.get(key)
+        if entry is None:
+            raise HTTPException(404, f"no rollout {key}; this run has {len(run.rollouts)}")
+        return entry
+
+    # Answers are returned as `Json` and not left to FastAPI, which would walk through megabytes to validate them.
     @app.get("/api/runs")
-    async def list_runs() -> list[dict[str, Any]]:
-        await library.refresh()
-        return [{**run.summary(), "name": name} for name, run in sorted(library.runs.items())]
+    def list_runs() -> Json:
+        library.refresh()
+        return Json([{**run.summary(), "name": name} for name, run in sorted(library.runs.items())])
 
     @app.get("/api/runs/{name}")
-    async def one_run(name: str) -> dict[str, Any]:
-        run = library.get(name)
-        return {**run.summary(), "name": name, "config": run.config()[0], "series": run.series()}
+    def one_run(name: str) -> Json:
+        run = run_of(name)
+        library.refresh(name)
+        evaluations = run.evaluations.rows()
+        whole = {**run.summary(), "name": name, "config": run.config()[0], "series": run.series()}
+        return Json({**whole, "evaluations": evaluations, "notes": whole["notes"] + run.evaluations.notes})
 
     @app.get("/api/runs/{name}/rollouts")
-    async def list_rollouts(
-        name: str,
-        text: str = "",
-        task: str = "",
-        group: str = "",
-        scored: Annotated[str, Query(pattern="^(all|scored|unscored)$")] = "all",
-        reward_from: float | None = None,
-        reward_to: float | None = None,
-        tokens_from: int | None = None,
-        tokens_to: int | None = None,
-        step: int | None = None,
-        before: int | None = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = PAGE,
-    ) -> dict[str, Any]:
-        run = library.get(name)
-        query = lists.Query(text, task, group, scored, reward_from, reward_to, tokens_from, tokens_to, step)
-        found = (e for e in run.rollouts.search(query) if before is None or e.key < before)
-        entries = await asyncio.to_thread(lambda: list(islice(found, limit + 1)))
-        more = len(entries) > limit
-        page = entries[:limit]
-        return {"rollouts": [e.row() for e in page], "next": page[-1].key if more else None, "total": len(run.rollouts)}
+    def list_rollouts(name: str, query: Annotated[Query, Depends(wanted)], start: int = 0, limit: Limit = PAGE) -> Json:
+        run = run_of(name)
+        page = run.rollouts.page(query, max(0, start), limit)
+        rows = [entry.row() for entry in page.entries]
+        return Json(
+            {
+                "rollouts": rows,
+                "next": page.next,
+                "looked_at": page.looked_at,
+                "total": len(run.rollouts),
+                "indexed": run.indexed,
+            }
+        )
 
     @app.get("/api/runs/{name}/rollouts/{key}")
-    async def one_rollout(name: str, key: int) -> dict[str, Any]:
-        run = library.get(name)
-        if not 0 <= key < len(run.rollouts):
-            raise HTTPException(404, f"no rollout {key}; this run has {len(run.rollouts)}")
-        line = await asyncio.to_thread(run.rollouts.load, run.rollouts.entries[key])
+    def one_rollout(name: str, key: int, query: Annotated[Query, Depends(wanted)]) -> Json:
+        run = run_of(name)
+        line = line_of(run, entry_of(run, key))
         texts = library.token_texts(name)
-        turns = lists.rollout_of(line).get("turns") or []
-        ids = [turn.get("completion_ids") or [] for turn in turns if isinstance(turn, dict)]
-        return {"key": key, "line": line, "token_texts": [texts.decode(turn) for turn in ids], "token_note": texts.note}
+        turns = rollout_of(line).get("turns")
+        turns = [turn for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+        return Json(
+            {
+                "key": key,
+                "line": shortened(line),
+                "token_texts": [texts.decode(turn.get("completion_ids")) for turn in turns],
+                "prompt_texts": [texts.decode(ids) for ids in fresh_prompts(turns)],
+                "token_note": texts.note,
+                **run.rollouts.beside(key, query),
+            }
+        )
 
-    @app.get("/api/runs/{name}/groups/{group}")
-    async def one_group(name: str, group: str) -> dict[str, Any]:
-        run = library.get(name)
-        entries = [e for e in run.rollouts.entries if e.group_id == group]
+    @app.get("/api/runs/{name}/rollouts/{key}/raw")
+    def raw_rollout(name: str, key: int) -> Response:
+        run = run_of(name)
+        entry = entry_of(run, key)
+        try:
+            raw = run.rollouts.files.raw(entry.file, entry.offset, entry.length)
+        except OSError:
+            raise HTTPException(410, "this rollout's file is gone") from None
+        name = f"rollout-{key}.json"
+        return Response(
+            raw, media_type="application/json", headers={"Content-Disposition": f"attachment; filename={name}"}
+        )
+
+    @app.get("/api/runs/{name}/groups")
+    def groups(name: str, task: str = "", start: int = 0, limit: Limit = PAGE) -> Json:
+        return Json(list_groups(run_of(name).rollouts, task, max(0, start), limit))
+
+    @app.get("/api/runs/{name}/group")
+    def one_group(name: str, id: str) -> Json:
+        run = run_of(name)
+        entries = [entry for entry in run.rollouts.known() if entry.group_id == id][:500]
         if not entries:
-            raise HTTPException(404, f"no group {group!r} in run {name!r}")
-        lines = await asyncio.to_thread(lambda: [run.rollouts.load(e) for e in entries])
-        return {
-            "group": group,
-            "rollouts": [{"key": e.key, "line": line} for e, line in zip(entries, lines, strict=True)],
-        }
+            raise HTTPException(404, f"no group {id!r} in run {name!r}")
+        rollouts = [{"key": entry.key, "line": shortened(line_of(run, entry), CARD_CHARS)} for entry in entries]
+        return Json(
+            {"group": id, "rollouts": rollouts, "judgements": shortened(run.judgements.of_group(id), CARD_CHARS)}
+        )
+
+    @app.get("/api/runs/{name}/judge")
+    def judge(name: str) -> Json:
+        run = run_of(name)
+        return Json({**run.judgements.summary(), "series": run.series("judge"), "indexed": run.indexed})
 
     @app.get("/runs/{name}/report.html")
-    async def report(name: str) -> Response:
-        path = library.get(name).path / "report.html"
+    def report(name: str) -> Response:
+        path = run_of(name).path / "report.html"
         if not path.is_file():
             raise HTTPException(404, f"run {name!r} has no report.html")
-        return FileResponse(path, headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"})
+        return FileResponse(path, headers={"Content-Security-Policy": REPORT_POLICY})
 
     @app.get("/")
     async def page() -> Response:
@@ -153,8 +186,22 @@ def create_app(roots: list[str | Path]) -> FastAPI:
     return app
 
 
+def fresh_prompts(turns: list[dict[str, Any]]) -> list[list[Any]]:
+    """The prompt ids of each turn that did not stand before: what the environment said since the last turn."""
+    seen: list[Any] = []
+    found = []
+    for turn in turns:
+        prompt, sampled = (
+            ids if isinstance(ids, list) else [] for ids in (turn.get("prompt_ids"), turn.get("completion_ids"))
+        )
+        found.append(prompt[len(seen) :] if seen and prompt[: len(seen)] == seen else prompt)
+        seen = [*prompt, *sampled]
+    return found
+
+
 def serve(roots: list[str | Path], host: str = "127.0.0.1", port: int = 8500) -> None:
     """Serve the viewer until interrupted; it has no login, so it binds to this machine unless told otherwise."""
     import uvicorn
 
-    uvicorn.run(create_app(roots), host=host, port=port, log_level="warning")
+    names = ("localhost", "127.0.0.1", "[::1]", host) if host in ("127.0.0.1", "localhost", "::1") else ("*",)
+    uvicorn.run(create_app(roots, names), host=host, port=port, log_level="warning")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .evaluations import Evaluations
+from .judgements import JudgementIndex
 from .lines import JsonLines
-from .rollouts import RolloutIndex
+from .rollouts import RolloutIndex, number_of
 
 
 def find_runs(roots: list[Path]) -> list[Path]:
@@ -38,19 +39,34 @@ class Run:
     def __post_init__(self) -> None:
         self.metrics = JsonLines(self.path / "metrics.jsonl")
         self.rollouts = RolloutIndex(self.path / "rollouts")
+        self.judgements = JudgementIndex(self.path / "judgements")
+        self.evaluations = Evaluations(self.path / "evals")
 
     @property
     def name(self) -> str:
         return self.path.name
 
-    def refresh(self) -> None:
-        """Read what was written since the last call."""
-        before = self.metrics.offset
-        rows = [row for _, _, row in self.metrics.new()]
-        if self.metrics.offset < before:
+    def refresh(self, deadline: float | None = None) -> None:
+        """Read what was written since the last call; rollouts and judgements until `deadline` (of time.monotonic)."""
+        before = self.metrics.generation
+        rows = [clean(row) for _, _, row in self.metrics.new()]
+        if self.metrics.generation != before:
             self.rows.clear()
-        self.rows.extend(clean(row) for row in rows)
-        self.rollouts.refresh()
+        self.rows.extend(rows)
+        self.rollouts.refresh(deadline)
+        self.judgements.refresh(deadline)
+
+    @property
+    def indexed(self) -> float:
+        """Share of the rollout and judgement files that has been read."""
+        parts = (self.rollouts.files, self.judgements.files)
+        size = sum(part.size for part in parts)
+        return 1.0 - sum(part.unread for part in parts) / size if size else 1.0
+
+    @property
+    def version(self) -> str:
+        """Changes whenever there is something new to show."""
+        return f"{self.metrics.generation}.{self.metrics.offset}.{len(self.rollouts.entries)}.{len(self.judgements)}"
 
     def config(self) -> tuple[dict[str, Any], list[str]]:
         """The resolved configuration, and notes on what could not be read."""
@@ -75,34 +91,54 @@ class Run:
             "seed": config.get("seed"),
             "steps": _get(config, "train", "steps"),
             "step": last.get("step"),
-            "last": {key: value for key, value in last.items() if isinstance(value, (int, float))},
+            "last": {key: value for key, value in last.items() if number_of(value) is not None},
             "rollouts": len(self.rollouts),
             "unscored": self.rollouts.unscored,
+            "judgements": len(self.judgements),
+            "indexed": self.indexed,
+            "version": self.version,
             "report": (self.path / "report.html").is_file(),
-            "notes": notes + self.metrics.notes + self.rollouts.notes,
+            "notes": notes + self.metrics.notes + self.rollouts.notes + self.judgements.files.notes,
         }
 
-    def series(self) -> dict[str, list[list[float]]]:
-        """Every numeric metric as [[step, value], ...]; gaps stay gaps."""
+    def series(self, prefix: str = "", points: int = 1000) -> dict[str, list[list[float]]]:
+        """Numeric metrics as [[step, value], ...]; gaps stay gaps, and long ones are thinned without losing extremes."""
         found: dict[str, list[list[float]]] = {}
         for position, row in enumerate(self.rows):
-            step = row.get("step", position)
-            if not isinstance(step, (int, float)):
+            step = number_of(row.get("step", position))
+            if step is None:
                 continue
             for key, value in row.items():
-                if key != "step" and isinstance(value, (int, float)) and not isinstance(value, bool):
+                if key != "step" and key.startswith(prefix) and number_of(value) is not None:
                     found.setdefault(key, []).append([step, value])
-        return found
+        return {key: thinned(values, points) for key, values in found.items()}
+
+
+def thinned(values: list[list[float]], points: int) -> list[list[float]]:
+    """At most about `points` of a curve's points: the lowest and the highest of each stretch, and both ends.
+
+    Example:
+        >>> thinned([[0, 5.0], [1, 1.0], [2, 9.0], [3, 4.0], [4, 4.0], [5, 6.0]], 4)
+        [[0, 5.0], [1, 1.0], [2, 9.0], [3, 4.0], [5, 6.0]]
+    """
+    if len(values) <= points:
+        return values
+    width = -(-2 * len(values) // points)
+    kept = {0, len(values) - 1}
+    for start in range(0, len(values), width):
+        stretch = range(start, min(start + width, len(values)))
+        kept |= {min(stretch, key=lambda i: values[i][1]), max(stretch, key=lambda i: values[i][1])}
+    return [values[i] for i in sorted(kept)]
 
 
 def clean(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested metrics to `a/b` and turn non-finite numbers into None, which JSON can carry."""
+    """Flatten nested metrics to `a/b`, and turn numbers that JSON or a chart cannot carry into None."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
         if isinstance(value, dict):
             flat.update(clean(value, f"{prefix}{key}/"))
-        elif isinstance(value, float) and not math.isfinite(value):
-            flat[prefix + key] = None
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            flat[prefix + key] = number_of(value)
         else:
             flat[prefix + key] = value
     return flat

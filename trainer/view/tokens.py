@@ -14,6 +14,11 @@ class TokenTexts:
     tokenizer: Any = None
     note: str = ""
 
+    @property
+    def ready(self) -> bool:
+        """Whether a tokenizer was found; a run that has just begun writes one later."""
+        return self.tokenizer is not None
+
     @classmethod
     def of_run(cls, folder: Path) -> TokenTexts:
         """Find tokenizer.json in the run's newest checkpoint."""
@@ -27,13 +32,15 @@ class TokenTexts:
         except Exception as error:  # a damaged file is a note on the page, never a broken page
             return cls(note=f"the tokenizer cannot be read ({error}); tokens are shown by id")
 
-    def decode(self, ids: list[Any]) -> list[str]:
-        """The text of each id [T]."""
-        if self.tokenizer is None:
-            return [str(token) for token in ids]
-        return [
-            self.tokenizer.decode([token], skip_special_tokens=False)
-            if isinstance(token, int) and token >= 0
-            else str(token)
-            for token in ids
-        ]
+    def decode(self, ids: Any) -> list[str]:
+        """The text of each id [T]; what is no list of ids gives none."""
+        if not isinstance(ids, list):
+            return []
+        return [self._one(token) for token in ids]
+
+    def _one(self, token: Any) -> str:
+        if self.tokenizer is None or not isinstance(token, int) or not 0 <= token < 2**31:
+            return str(token)
+        text = self.tokenizer.decode([token], skip_special_tokens=False)
+        # Parts of a character and pieces that decode to nothing are shown as the vocabulary has them.
+        return text if text and "\ufffd" not in text else self.tokenizer.id_to_token(token) or str(token)

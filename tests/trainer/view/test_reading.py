@@ -1,6 +1,7 @@
 """Run folders as they are found: growing, damaged, from somebody else."""
 
 import json
+import time
 
 import pytest
 from fastapi.testclient import TestClient
@@ -8,7 +9,7 @@ from fastapi.testclient import TestClient
 from palaestra.trainer.view import create_app
 from palaestra.trainer.view.lines import JsonLines
 from palaestra.trainer.view.rollouts import Query, RolloutIndex
-from palaestra.trainer.view.runs import Run, find_runs
+from palaestra.trainer.view.runs import Run, find_runs, thinned
 
 
 def test_lines_still_being_written_are_left_for_later(tmp_path):
@@ -45,7 +46,7 @@ def test_damage_is_noted_and_the_rest_shown(library):
 
 
 def test_runs_are_found_at_the_root_and_below(library):
-    assert [p.name for p in find_runs([library])] == ["damaged", "healthy", "hostile"]
+    assert [p.name for p in find_runs([library])] == ["damaged", "healthy", "hostile", "ranked"]
     assert [p.name for p in find_runs([library / "healthy"])] == ["healthy"]
 
 
@@ -54,19 +55,22 @@ def test_filters(library):
     index.refresh()
     assert len(index) == 20
     assert index.unscored == 1
-    ids = lambda **q: [e.id for e in index.search(Query(**q))]  # noqa: E731
+    ids = lambda **q: [e.id for e in index.page(Query(**q)).entries]  # noqa: E731
     assert ids(scored="unscored") == ["r7"]
     assert "r7" not in ids(reward_from=0.0)
     assert ids(group="g1") == ["r7", "r6", "r5", "r4"]
     assert ids(text="ANSWER 13") == ["r13"]
     assert ids(reward_from=0.5, step=0) == ["r3", "r1"]
+    assert ids(step=2, order="oldest") == ["r8", "r9", "r10", "r11"]
+    assert ids(step=2, order="best") == ["r11", "r9", "r10", "r8"]
+    assert ids(step=1, order="worst") == ["r4", "r6", "r5"]  # r7 has no reward, and so no place in an order of rewards
 
 
 def test_the_list_is_paged(library):
     client = TestClient(create_app([library]))
-    assert len(client.get("/api/runs").json()) == 3
+    assert len(client.get("/api/runs").json()) == 4
     first = client.get("/api/runs/healthy/rollouts", params={"limit": 15}).json()
-    rest = client.get("/api/runs/healthy/rollouts", params={"limit": 15, "before": first["next"]}).json()
+    rest = client.get("/api/runs/healthy/rollouts", params={"limit": 15, "start": first["next"]}).json()
     assert [r["id"] for r in first["rollouts"] + rest["rollouts"]] == [f"r{i}" for i in reversed(range(20))]
     assert rest["next"] is None
 
@@ -74,27 +78,114 @@ def test_the_list_is_paged(library):
 def test_many_rollouts_are_indexed_without_their_text(tmp_path):
     folder = tmp_path / "rollouts"
     folder.mkdir()
-    text = "long " * 200
     with (folder / "0.jsonl").open("w") as file:
         for i in range(20_000):
-            file.write(
-                json.dumps(
-                    {
-                        "step": i,
-                        "rollout": {
-                            "id": f"r{i}",
-                            "reward": None,
-                            "messages": [{"role": "assistant", "content": text}],
-                        },
-                    }
-                )
-                + "\n"
-            )
+            text = "straw needle straw" if i == 40 else f"straw {i} " * 40
+            rollout = {"id": f"r{i}", "reward": None, "messages": [{"role": "assistant", "content": text}]}
+            file.write(json.dumps({"step": i, "rollout": rollout}) + "\n")
     index = RolloutIndex(folder)
+    index.refresh(deadline=time.monotonic() + 0.01)
+    assert len(index) < 20_000  # the rest is left for the next time
     index.refresh()
     assert len(index) == index.unscored == 20_000
-    assert not any(text in str(getattr(index.entries[9], name)) for name in index.entries[9].__slots__)
+    assert not any("straw" in str(getattr(index.entries[9], name)) for name in index.entries[9].__slots__)
     assert index.load(index.entries[12_345])["rollout"]["id"] == "r12345"
+    found, start, pages = [], 0, 0
+    while start is not None:  # a search in slices finds what a search in one go finds
+        page = index.page(Query(text="NEEDLE"), start, seconds=0.05)
+        found, start, pages = found + page.entries, page.next, pages + 1
+    assert [entry.id for entry in found] == ["r40"]
+    assert pages > 1
+
+
+def test_pages_do_not_move_while_a_run_grows(library):
+    index = RolloutIndex(library / "healthy" / "rollouts")
+    index.refresh()
+    first = index.page(Query(), limit=5)
+    with (library / "healthy" / "rollouts" / "train.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 9, "rollout": {"id": "new"}}) + "\n")
+    index.refresh()
+    second = index.page(Query(), start=first.next, limit=5)
+    assert [e.id for e in [*first.entries, *second.entries]] == [f"r{i}" for i in range(19, 9, -1)]
+
+
+def test_files_that_a_resumed_run_removed_or_rewrote(tmp_path):
+    folder = tmp_path / "rollouts"
+    folder.mkdir()
+
+    def write(step, names):
+        path = folder / f"step-{step}.jsonl"
+        path.unlink(missing_ok=True)
+        lines = [json.dumps({"step": step, "id": n, "group_id": f"g{step}", "reward": 1}) for n in names]
+        path.write_text("".join(line + "\n" for line in lines))
+
+    write(1, "ab")
+    write(2, "cd")
+    index = RolloutIndex(folder)
+    index.refresh()
+    key = next(e.key for e in index.known() if e.id == "d")
+    write(2, "xyz")
+    (folder / "step-1.jsonl").unlink()
+    index.refresh()
+    assert sorted(e.id for e in index.known()) == ["x", "y", "z"]
+    assert len(index) == 3
+    assert index.get(key) is None
+    assert any("rewritten" in n for n in index.notes) and any("removed" in n for n in index.notes)
+
+
+def test_what_json_cannot_carry_does_not_break_a_page(tmp_path):
+    """Numbers beyond floats, lone surrogates, NUL: a browser gets JSON whatever a run contains."""
+    (tmp_path / "rollouts").mkdir()
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "reward": 1e999, "loss": NaN, "k": %s}\n' % (10**400))
+    line = r'{"id": "\ud800", "reward": 1e999, "group_id": "a/b?c#d", "x": NaN, "messages": [{"content": "\u0000"}]}'
+    (tmp_path / "rollouts" / "a.jsonl").write_text(line + "\n")
+    client = TestClient(create_app([tmp_path]))
+    (run,) = client.get("/api/runs").json()
+    assert run["rollouts"] == run["unscored"] == 1
+    name = f"/api/runs/{run['name']}"
+    assert client.get(name).json()["series"] == {}
+    assert client.get(f"{name}/rollouts/0").json()["line"]["messages"] == [{"content": "\0"}]
+    assert client.get(f"{name}/group", params={"id": "a/b?c#d"}).status_code == 200
+    assert client.get(f"{name}/rollouts/0/raw").text == line + "\n"
+
+
+SHAPES = [None, True, 7, "text", [], [1, "a", None], {}, {"a": 1}]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=repr)
+def test_fields_of_any_shape(tmp_path, shape):
+    fields = ("messages", "turns", "feedback", "children", "scores", "metrics", "reward", "id", "task_id", "group_id")
+    (tmp_path / "config.toml").write_text("env = 3\n")
+    for folder in ("rollouts", "judgements", "evals"):
+        (tmp_path / folder).mkdir()
+    lines = [{"step": shape, "rollout": dict.fromkeys(fields, shape), "advantage": shape, "cluster": shape}]
+    lines += [{"turns": [shape], "messages": [shape], "children": [shape], "feedback": [shape]}]
+    (tmp_path / "rollouts" / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = {"ranking": [shape], "matches": [{"winner": shape, "comparison": shape}], "results": shape}
+    records = [{"operation": shape, "group_id": shape, "judge": shape, "usage": shape, "call": "c", "result": result}]
+    records += [{"result": shape, "error": shape, "usage": {"calls": shape, "cost_usd": shape}, "call": "d"}]
+    (tmp_path / "judgements" / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in records))
+    (tmp_path / "evals" / "a.json").write_text(json.dumps({"step": 1, "pass_at": {"1": shape}, "tasks": shape}))
+    client = TestClient(create_app([tmp_path]))
+    name = client.get("/api/runs").json()[0]["name"]
+    paths = ["", "/rollouts", "/rollouts?text=a", "/rollouts/0", "/rollouts/1", "/groups", "/judge"]
+    for path in paths:
+        assert client.get(f"/api/runs/{name}{path}").status_code == 200, path
+
+
+def test_long_curves_are_thinned_without_losing_extremes():
+    values = [[step, 0.0] for step in range(10_000)]
+    values[777][1], values[8_888][1] = -5.0, 9.0
+    kept = thinned(values, 100)
+    assert len(kept) < 210
+    assert [777, -5.0] in kept and [8_888, 9.0] in kept and kept[0] == [0, 0.0] and kept[-1] == [9_999, 0.0]
+    assert thinned(values[:50], 100) == values[:50]
+
+
+def test_only_names_of_this_machine_are_answered(library):
+    client = TestClient(create_app([library], hosts=("localhost",)), base_url="http://localhost:8500")
+    assert client.get("/api/runs").status_code == 200
+    assert client.get("/api/runs", headers={"host": "attacker.example"}).status_code == 400
 
 
 def test_unknown_names_and_folders_are_named(library):
