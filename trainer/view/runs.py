@@ -102,7 +102,7 @@ class Run:
         }
 
     def series(self, prefix: str = "", points: int = 1000) -> dict[str, list[list[float]]]:
-        """Numeric metrics as [[step, value], ...]; gaps stay gaps, and long ones are thinned without losing extremes."""
+        """Numeric metrics as [[step, value], ...]; gaps stay gaps, and long ones are thinned (see `thinned`)."""
         found: dict[str, list[list[float]]] = {}
         for position, row in enumerate(self.rows):
             step = number_of(row.get("step", position))

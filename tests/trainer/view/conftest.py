@@ -80,7 +80,7 @@ def library(tmp_path):
 
 
 def write_judgements(folder, groups):
-    """A knock-out in each group: the first beats the second, the third the fourth, the first the third; one call failed."""
+    """A knock-out of four in each group, and one pair outside of it of which one call failed."""
     (folder / "judgements").mkdir()
     lines = []
     for number, ids in enumerate(groups):

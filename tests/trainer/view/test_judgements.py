@@ -104,5 +104,6 @@ def test_a_group_comes_with_its_judgements(library):
     assert {row["id"] for row in rank["result"]["ranking"]} == {"r0", "r1", "r2", "r3"}
     rows = client.get("/api/runs/ranked/groups").json()
     assert rows["total"] == 2 and rows["groups"][1] == {
-        "id": "g0", "step": 0, "task_id": "Sort:0", "size": 4, "scored": 4, "mean": 0.5, "low": 0.0, "high": 1.0, "clusters": 3,
+        "id": "g0", "step": 0, "task_id": "Sort:0", "size": 4, "scored": 4, "mean": 0.5, "low": 0.0, "high": 1.0,
+        "clusters": 3,
     }  # fmt: skip
