@@ -119,9 +119,9 @@ def pairs(node: Expression) -> Iterator[tuple[str, str]]:
 def failure_class(node: Expression, x: str, answer: str, limit: int = 256) -> str:
     """What kind of mistake an answer is, as far as its value tells.
 
-    ``ignored_composition``: only one function was applied, to the input, or none at all. ``partial_trace``: the value
-    of
-    a part of the expression. ``wrong_composition``: the functions in another order. ``atomic_error``: anything else.
+    ``ignored_composition``: only one function was applied, to the input, or none at all. ``partial_trace``: the
+    value of a part of the expression. ``wrong_composition``: the functions in another order. ``atomic_error``:
+    anything else.
 
     Args:
         node: the expression asked about.

@@ -1,9 +1,8 @@
 """Prompt transforms: pure functions on messages, and a wrapper that applies one to the first turn.
 
 Prompt repetition (Leviathan et al., December 2025) lets every token of the question be attended to by every token of
-its
-second copy. It is meant for answers without reasoning, costs prompt length, and must not be used silently in training:
-the wrapper says so in ``info["transform"]``.
+its second copy. It is meant for answers without reasoning, costs prompt length, and must not be used silently in
+training: the wrapper says so in ``info["transform"]``.
 """
 
 from __future__ import annotations
@@ -58,20 +57,36 @@ class TransformPrompt(gym.Wrapper):
     """Apply a transform to the messages of ``reset``; later turns stay as they are.
 
     Wrapping twice with the same transform changes nothing more, and ``info["transform"]`` names what was applied.
+    Repetition doubles the prompt; with ``context`` a prompt that would not fit any more stays as it is, and
+    ``info["transform_skipped"]`` names the transform.
 
     Args:
         env: the environment.
         name: one of `TRANSFORMS`.
+        context: tokens the model can hold.
+        reply: tokens of it that the reply may take.
+        count: tokens of the messages, as the model's tokenizer counts them; by default one for each byte, which no
+            tokenizer exceeds.
 
     Raises:
-        ValueError: no such transform.
+        ValueError: no such transform, or ``reply`` leaves no room in ``context``.
     """
 
-    def __init__(self, env: gym.Env, name: str) -> None:
+    def __init__(
+        self,
+        env: gym.Env,
+        name: str,
+        *,
+        context: int | None = None,
+        reply: int = 0,
+        count: Callable[[Sequence[Message]], int] | None = None,
+    ) -> None:
         super().__init__(env)
         if name not in TRANSFORMS:
             raise ValueError(f"transform {name!r}: choose one of {', '.join(TRANSFORMS)}")
-        self.name = name
+        if context is not None and not 0 <= reply < context:
+            raise ValueError(f"reply={reply} leaves no room for a prompt in context={context}")
+        self.name, self.context, self.reply, self.count = name, context, reply, count or _bytes
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset, with the transformed prompt."""
@@ -91,7 +106,14 @@ class TransformPrompt(gym.Wrapper):
         applied = list(info.get("transform", []))
         if self.name in applied:
             return observation, info
-        return TRANSFORMS[self.name](observation), {**info, "transform": [*applied, self.name]}
+        changed = TRANSFORMS[self.name](observation)
+        if self.context is not None and self.count(changed) + self.reply > self.context:
+            return observation, {**info, "transform_skipped": [*info.get("transform_skipped", []), self.name]}
+        return changed, {**info, "transform": [*applied, self.name]}
+
+
+def _bytes(messages: Sequence[Message]) -> int:
+    return sum(len(str(message["content"]).encode()) for message in messages)
 
 
 def visible_pairs(n: int) -> float:

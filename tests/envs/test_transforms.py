@@ -43,6 +43,27 @@ def test_the_wrapper_says_what_it_did_and_does_it_once():
         TransformPrompt(env, "twice")
 
 
+def test_a_prompt_that_would_not_fit_stays_as_it_is():
+    plain = pl.make("palaestra/Sort-v0", digits=10).reset(seed=0)[0]
+    for context, fits in ((30, False), (31, False), (32, True), (None, True)):  # 10 + 2 + 10 bytes and 10 for the reply
+        env = TransformPrompt(pl.make("palaestra/Sort-v0", digits=10), "repeat", context=context, reply=10)
+        observation, info = env.reset(seed=0)
+        assert (observation != plain) is fits and info.get("transform") == (["repeat"] if fits else None)
+        assert info.get("transform_skipped") == (None if fits else ["repeat"])
+    words = TransformPrompt(pl.make("palaestra/Sort-v0"), "repeat", context=2, count=lambda messages: 2)
+    assert words.reset(seed=0)[1]["transform"] == ["repeat"]
+    with pytest.raises(ValueError, match="reply=9 leaves no room"):
+        TransformPrompt(pl.make("palaestra/Sort-v0"), "repeat", context=9, reply=9)
+
+
+def test_every_variant_keeps_the_right_answer_right():
+    for name in TRANSFORMS:
+        for env_id in ("palaestra/NameIndex-v0", "palaestra/MiddleMatch-v0"):
+            env = TransformPrompt(pl.make(env_id, size=9), name)
+            env.reset(seed=4)
+            assert env.step(next(iter(env.unwrapped.oracle())))[1] == 1.0
+
+
 def test_async_twins_of_the_wrapper():
     async def run():
         env = TransformPrompt(pl.make("test/Guess-v0"), "repeat")
