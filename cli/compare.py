@@ -26,7 +26,10 @@ def register(app: typer.Typer) -> None:
         settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override.")] = None,
         token_budget: Annotated[int, typer.Option(min=0, help="Sampled tokens a run; 0 = train.steps decides.")] = 0,
         judge_budget: Annotated[int, typer.Option(min=0, help="Judge calls a run; 0 = no limit.")] = 0,
-        prior: Annotated[list[str] | None, typer.Option(help="Environment on which forgetting is measured.")] = None,
+        prior: Annotated[
+            list[str] | None,
+            typer.Option(help="Environment (id:knob=value) on which forgetting is measured; repeatable."),
+        ] = None,
         tasks: Annotated[int, typer.Option(min=1, help="Held-out tasks.")] = 128,
         samples: Annotated[int, typer.Option(min=1, help="Samples a held-out task.")] = 16,
         imports: Annotated[list[str] | None, typer.Option("--import", help="Module or file to import first.")] = None,
@@ -56,6 +59,8 @@ def register(app: typer.Typer) -> None:
         else:
             typer.echo(comparison.markdown())
             typer.echo(f"report and plots: {out}", err=True)
+        if comparison.failures:
+            raise typer.Exit(1)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

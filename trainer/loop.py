@@ -292,7 +292,7 @@ class Trainer:
             best = float(batch.rewards_B[batch.scored_B].max())
             self.memory["best_reward"] = max(best, self.memory.get("best_reward", best))
         done = time.perf_counter()
-        described = describe_rollouts(batch)
+        described = describe_rollouts(batch) | self._first_success(batch)
         metrics = {
             **described,
             **decided,
@@ -337,6 +337,12 @@ class Trainer:
         self.folder.metrics(self.step, metrics)
         self._emit("step", metrics)
         return metrics
+
+    def _first_success(self, batch: RolloutBatch) -> dict[str, float]:
+        """Which rollout of the step, from 1, was the first to reach the reward at which training ends."""
+        goal = self.objective.stop_reward
+        hits = np.flatnonzero(batch.rewards_B >= goal) if goal is not None else ()
+        return {"first_success": float(hits[0] + 1)} if len(hits) else {}
 
     def _advance(self, cursor: int, memory: dict[str, Any]) -> None:
         """The optimiser has moved: the step is done."""

@@ -10,11 +10,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ..config import EnvConfig, RunConfig
-from ..metrics import effective_number, kl_estimates, pass_at_k
+from ..metrics import effective_number, pass_at_k
+
+LOG_RATIO_LIMIT = 20.0
 
 
 class TaskMeasure(BaseModel):
-    """One held-out task: `n` scored samples, `c` right ones, and how many samples found each right solution."""
+    """One held-out task.
+
+    Attributes:
+        n: scored samples; c: right ones among them; unscored: the others.
+        solutions: how many samples found each right solution.
+        surprisal: minus the mean log-probability of the sampled tokens (nats); None when nothing was sampled.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,30 +31,28 @@ class TaskMeasure(BaseModel):
     c: int
     unscored: int
     solutions: dict[str, int]
+    surprisal: float | None = None
 
 
 class Measurement(BaseModel):
-    """A policy measured on fixed held-out tasks.
+    """A policy measured on fixed held-out tasks, at temperature 1.
 
     Attributes:
         tasks: one entry a task, the same tasks in the same order for every policy of a comparison.
-        entropy: minus the mean log-probability of sampled tokens (nats); the sampled form, at temperature 1.
-        kl_to_start: KL(policy || start) a response (nats), from the policy's samples by the k3 estimator, which is
-            unbiased and never negative; log-ratios are limited to 20. None for the start itself.
-        kl_to_start_token: the same a token.
-        forward_kl: KL(start || policy) a response, from the start's samples, estimated in the same way.
-        prior: accuracy on each prior environment.
+        kl: KL(policy || start) of one response a task (nats), from the policy's samples by the k3 estimator, which is
+            unbiased and never negative; log-ratios are limited to 20. Empty for the start itself, None for a task whose
+            response is empty.
+        forward_kl: KL(start || policy), from the start's samples, in the same way.
+        prior: environment -> accuracy on each of its tasks, for forgetting; nan where nothing was scored.
         mean_tokens: tokens a response.
     """
 
     model_config = ConfigDict(frozen=True)
 
     tasks: list[TaskMeasure]
-    entropy: float | None
-    kl_to_start: float | None = None
-    kl_to_start_token: float | None = None
-    forward_kl: float | None = None
-    prior: dict[str, float] = {}
+    kl: list[float | None] = []
+    forward_kl: list[float | None] = []
+    prior: dict[str, list[float | None]] = {}
     mean_tokens: float = 0.0
 
     def pass_at(self, k: int) -> list[float]:
@@ -60,6 +66,14 @@ class Measurement(BaseModel):
     def clusters(self) -> list[float]:
         """Effective number of right solutions of every task (exp of their entropy); nan where none was right."""
         return [_effective(t.solutions) for t in self.tasks]
+
+    def entropy(self) -> list[float]:
+        """Sampled entropy of every task (nats a token); unbiased at temperature 1."""
+        return [float("nan") if t.surprisal is None else t.surprisal for t in self.tasks]
+
+    def accuracies(self) -> dict[str, list[float]]:
+        """`prior` as numbers."""
+        return {env: [float("nan") if a is None else a for a in values] for env, values in self.prior.items()}
 
 
 def _effective(solutions: dict[str, int]) -> float:
@@ -97,26 +111,31 @@ def measure(
     policy = load_policy(config.policy.model_copy(update={"model": model, "lora_rank": 0}))
     engine = make_engine("native", policy)
     plays = _play(config, config.env, policy, engine, tasks, samples, seed, env_factory)
-    turns = [turn for play in plays for rollout in play.group.rollouts for turn in rollout.turns]
-    tokens = sum(len(turn.completion_ids) for turn in turns)
-    kls: dict[str, float] = {}
+    kl: list[float | None] = []
+    forward: list[float | None] = []
     if start is not None:
         base = load_policy(config.policy.model_copy(update={"model": start, "lora_rank": 0}))
         base_engine = make_engine("native", base)
         shown = _play(config, config.env, base, base_engine, min(kl_tasks, tasks), 1, seed, env_factory)
-        kls = _divergences(_turns(plays[:kl_tasks]), _turns(shown), base_engine, engine)
-    accuracy = {}
+        kl = _divergence(plays[:kl_tasks], engine, base_engine)
+        forward = _divergence(shown, base_engine, engine)
+    accuracy: dict[str, list[float | None]] = {}
     for other in prior:
         few = _play(config, other, policy, engine, max(tasks // 2, 1), max(samples // 4, 1), seed, None)
-        rewards = [r.reward for play in few for r in play.group.rollouts if r.reward is not None]
-        accuracy[other.id] = float(np.mean([r >= config.eval.success for r in rewards])) if rewards else float("nan")
+        accuracy[name_of(other)] = [_accuracy(play, config.eval.success) for play in few]
+    turns = [turn for play in plays for rollout in play.group.rollouts for turn in rollout.turns]
     return Measurement(
         tasks=[_count(play, config.eval.success) for play in plays],
-        entropy=-sum(sum(turn.logprobs) for turn in turns) / tokens if tokens else None,
+        kl=kl,
+        forward_kl=forward,
         prior=accuracy,
-        mean_tokens=tokens / max(len(turns), 1),
-        **kls,
+        mean_tokens=sum(len(turn.completion_ids) for turn in turns) / max(len(turns), 1),
     )
+
+
+def name_of(env: EnvConfig) -> str:
+    """An environment with its knobs, as the report calls it."""
+    return env.id + "".join(f":{key}={value}" for key, value in env.args.items())
 
 
 def _play(
@@ -137,33 +156,34 @@ def _play(
 def _count(play: Any, success: float) -> TaskMeasure:
     scored = [r for r in play.group.rollouts if r.reward is not None]
     right = [r for r in scored if r.reward >= success]
-    found = Counter(play.keys.get(r.id, r.response.strip()) for r in right)
-    unscored = len(play.group.rollouts) - len(scored)
+    logprobs = [logp for r in play.group.rollouts for turn in r.turns for logp in turn.logprobs]
     return TaskMeasure(
-        task_id=play.group.task.id, n=len(scored), c=len(right), unscored=unscored, solutions=dict(found)
+        task_id=play.group.task.id,
+        n=len(scored),
+        c=len(right),
+        unscored=len(play.group.rollouts) - len(scored),
+        solutions=dict(Counter(play.keys.get(r.id, r.response.strip()) for r in right)),
+        surprisal=-float(np.mean(logprobs)) if logprobs else None,
     )
 
 
-def _turns(plays: Any) -> list[Any]:
-    """The turns of each task's first rollout that sampled something."""
-    return [turn for play in plays for turn in play.group.rollouts[0].turns if turn.completion_ids]
+def _accuracy(play: Any, success: float) -> float | None:
+    rewards = [r.reward for r in play.group.rollouts if r.reward is not None]
+    return float(np.mean([reward >= success for reward in rewards])) if rewards else None
 
 
-def _divergences(mine: list[Any], theirs: list[Any], base_engine: Any, engine: Any) -> dict[str, float]:
-    if not mine or not theirs:
-        return {}
+def _divergence(plays: Any, ours: Any, theirs: Any) -> list[float | None]:
+    """KL(ours || theirs) of each task's first rollout, sampled by `ours`: the sum of its tokens' k3."""
+    found: list[float | None] = []
+    for play in plays:
+        turns = [turn for turn in play.group.rollouts[0].turns if turn.completion_ids]
+        asked = [t.prompt_ids for t in turns], [t.completion_ids for t in turns]
+        pairs = zip(ours.score(*asked), theirs.score(*asked), strict=True) if turns else ()
+        values = [_k3(np.asarray(a.logp, float), np.asarray(b.logp, float)) for a, b in pairs]
+        found.append(sum(values) if values else None)
+    return found
 
-    def scores(scorer: Any, turns: list[Any]) -> list[np.ndarray]:
-        found = scorer.score([t.prompt_ids for t in turns], [t.completion_ids for t in turns])
-        return [np.asarray(scored.logp, float) for scored in found]
 
-    def divergence(ours: list[np.ndarray], others: list[np.ndarray]) -> float:
-        return kl_estimates(np.concatenate(ours), np.concatenate(others))["k3"]
-
-    backward = divergence(scores(engine, mine), scores(base_engine, mine))
-    forward = divergence(scores(base_engine, theirs), scores(engine, theirs))
-    return {
-        "kl_to_start": backward * sum(len(t.completion_ids) for t in mine) / len(mine),
-        "kl_to_start_token": backward,
-        "forward_kl": forward * sum(len(t.completion_ids) for t in theirs) / len(theirs),
-    }
+def _k3(logp: np.ndarray, logp_other: np.ndarray) -> float:
+    ratio = np.clip(logp_other - logp, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+    return float((np.exp(ratio) - 1 - ratio).sum())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import ConfigError, RunConfig, load_config
+from ..config import ConfigError, EnvConfig, RunConfig, load_config
 from ..objectives import get, parameters
 
 
@@ -34,16 +34,7 @@ class Arm:
             >>> Arm.parse("uniqueness:alpha=1.0").params
             {'alpha': 1.0}
         """
-        name, *settings = text.strip().split(":")
-        params: dict[str, Any] = {}
-        for setting in settings:
-            key, equals, value = setting.partition("=")
-            if not equals:
-                raise ConfigError(f"objective {text!r}: write parameters as name:key=value, got {setting!r}")
-            try:
-                params[key.strip()] = tomllib.loads(f"x = {value}")["x"]
-            except tomllib.TOMLDecodeError:
-                params[key.strip()] = value
+        name, params = _settings(text, "objective")
         parameters(name, params)
         return cls(name, params, re.sub(r"[^\w.=-]+", "-", text.strip()))
 
@@ -62,7 +53,7 @@ class Plan:
         seeds: training seeds.
         token_budget: sampled tokens after which every run stops; 0 = the run file's steps decide.
         judge_budget: calls to the judge after which every run stops; 0 = no limit.
-        prior: environments (id, or id with arguments) on which forgetting is measured.
+        prior: environments on which forgetting is measured: ids, ``id:knob=value`` or tables of [env].
         samples: rollouts a held-out task.
         tasks: held-out tasks.
         pass_at: the k of pass@k.
@@ -76,6 +67,10 @@ class Plan:
     samples: int = 16
     tasks: int = 128
     pass_at: tuple[int, ...] = (1, 2, 4, 8, 16)
+
+    def priors(self) -> tuple[EnvConfig, ...]:
+        """The environments of `prior`."""
+        return tuple(_env(prior) if isinstance(prior, str) else EnvConfig.model_validate(prior) for prior in self.prior)
 
     def arms(self) -> list[Arm]:
         """The arms, each label once.
@@ -102,6 +97,26 @@ class Plan:
         data["warmup"] |= {"steps": 0}
         data["eval"] |= {"every": 0, "start": False, "samples": 1, "pass_at": (1,), "tasks": 32, "greedy": False}
         return load_config(data)
+
+
+def _settings(text: str, what: str) -> tuple[str, dict[str, Any]]:
+    """``name:key=value:key=value`` as name and values; values are TOML, or text."""
+    name, *settings = text.strip().split(":")
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"{what} {text!r}: write parameters as name:key=value, got {setting!r}")
+        try:
+            values[key.strip()] = tomllib.loads(f"x = {value}")["x"]
+        except tomllib.TOMLDecodeError:
+            values[key.strip()] = value
+    return name, values
+
+
+def _env(text: str) -> EnvConfig:
+    name, args = _settings(text, "prior environment")
+    return EnvConfig(id=name, args=args)
 
 
 def problems(config: RunConfig, arms: Iterable[Arm], env_factory: Callable[[], Any] | None = None) -> list[str]:

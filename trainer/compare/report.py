@@ -1,33 +1,36 @@
-"""The table and the plots of a comparison, with intervals over seeds and tasks."""
+"""The table of a comparison, with intervals over seeds and tasks."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..checkpoint import write_atomically
-from ..metrics import Interval, forgetting, over_seeds
+from ..metrics import Interval, discovery_at_k, over_seeds
 from .measure import Measurement
 from .plan import Arm, Plan
 
-TARGET = "target"
+Value = Interval | float | None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Measurements of a start and of every arm with every seed.
+    """Measurements of a start and of every arm with every seed; cells that are not there yet are missing.
 
     Attributes:
         plan: what was asked for.
         arms: the arms in order; the first is the one others are compared with.
         start: the common start.
         cells: label -> seed -> measurement.
-        spent: label -> seed -> tokens, judge calls, steps and seconds used.
+        spent: label -> seed -> what the run used: ``tokens``, ``judge_calls``, ``steps``, ``seconds``, ``rollouts``,
+            and for objectives that stop at a success ``solved_at``, the generation that brought it (nan = none did).
+        failures: label -> seed -> why that run ended before its time.
     """
 
     plan: Plan
@@ -35,139 +38,150 @@ class Comparison:
     start: Measurement
     cells: dict[str, dict[int, Measurement]]
     spent: dict[str, dict[int, dict[str, float]]]
+    failures: dict[str, dict[int, str]] = field(default_factory=dict)
 
-    def rows(self) -> dict[str, dict[str, Interval | float | None]]:
+    def rows(self) -> dict[str, dict[str, Value]]:
         """Label -> column -> value; intervals resample seeds, and tasks inside them."""
-        table: dict[str, dict[str, Interval | float | None]] = {"start": self._row([self.start], None)}
+        table: dict[str, dict[str, Value]] = {"start": self._row([self.start])}
         for arm in self.arms:
-            table[arm.label] = self._row(list(self.cells[arm.label].values()), self.spent[arm.label])
+            if self.cells.get(arm.label):
+                row = self._row(list(self.cells[arm.label].values()))
+                table[arm.label] = row | self._spending(list(self.spent[arm.label].values()))
         return table
 
-    def _row(self, runs: list[Measurement], spent: Any) -> dict[str, Interval | float | None]:
-        row: dict[str, Interval | float | None] = {}
-        for k in self.plan.pass_at:
-            row[f"pass@{k}"] = _interval([m.pass_at(k) for m in runs])
-        row["distinct right"] = _interval([m.distinct() for m in runs])
-        row["effective right"] = _interval([m.clusters() for m in runs])
-        row["entropy"] = _mean([m.entropy for m in runs])
-        row["KL to start"] = _mean([m.kl_to_start for m in runs])
-        row["forward KL"] = _mean([m.forward_kl for m in runs])
-        row["tokens a response"] = _mean([m.mean_tokens for m in runs])
-        if self.start.prior:
-            lost = [self._forgetting(m) for m in runs]
-            row["Gain"], row["Drop"] = _mean([f[0] for f in lost]), _mean([f[1] for f in lost])
+    def _row(self, runs: list[Measurement]) -> dict[str, Value]:
+        row: dict[str, Value] = {name: _interval(map(of, runs)) for name, of in self._columns().items()}
+        row["tokens a response"] = float(np.mean([m.mean_tokens for m in runs]))
         row["unscored"] = float(sum(t.unscored for m in runs for t in m.tasks))
-        if spent is not None:
-            row["tokens"] = _mean([s["tokens"] for s in spent.values()])
-            row["judge calls"] = _mean([s["judge_calls"] for s in spent.values()])
         return row
 
-    def _forgetting(self, tuned: Measurement) -> tuple[float, float]:
-        def accuracies(m: Measurement) -> dict[str, float]:
-            return {TARGET: float(np.nanmean(m.pass_at(1))), **m.prior}
+    def _columns(self) -> dict[str, Callable[[Measurement], Any]]:
+        columns: dict[str, Any] = {f"pass@{k}": (lambda m, k=k: m.pass_at(k)) for k in self.plan.pass_at}
+        columns |= {
+            "distinct right": Measurement.distinct,
+            "effective right": Measurement.clusters,
+            "entropy": Measurement.entropy,
+            "KL to start": lambda m: _numbers(m.kl),
+            "forward KL": lambda m: _numbers(m.forward_kl),
+        }
+        if self.start.prior:
+            columns["Gain"] = lambda m: np.subtract(m.pass_at(1), self.start.pass_at(1))
+            columns["Drop"] = self._drop
+        return columns
 
-        lost = forgetting(accuracies(self.start), accuracies(tuned), TARGET)
-        return lost.gain, lost.drop
+    def _drop(self, tuned: Measurement) -> np.ndarray:
+        """Accuracy of the start minus accuracy now on each task of the prior environments; positive = forgetting."""
+        before, now = self.start.accuracies(), tuned.accuracies()
+        return np.concatenate([np.subtract(before[env], now[env]) for env in before])
+
+    def _spending(self, spent: list[dict[str, float]]) -> dict[str, Value]:
+        row: dict[str, Value] = {
+            key.replace("_", " "): _mean(s[key] for s in spent) for key in ("tokens", "judge_calls")
+        }
+        firsts = [s["solved_at"] for s in spent if "solved_at" in s]
+        if firsts:
+            found = [None if math.isnan(f) else int(f) for f in firsts]
+            limit = int(max(s["rollouts"] for s in spent))
+            row[f"discovery@{limit}"] = discovery_at_k(found, limit)
+            row["first success at"] = _mean(firsts)
+        return row
 
     def differences(self) -> dict[str, dict[str, Interval]]:
         """Each arm minus the first one, on the same seeds and tasks."""
-        first = self.cells[self.arms[0].label]
+        first = self.cells.get(self.arms[0].label, {})
+        ks = sorted({min(self.plan.pass_at), max(self.plan.pass_at)})
+        names = [*(f"pass@{k}" for k in ks), "distinct right", "entropy", *(["Drop"] if self.start.prior else [])]
         table = {}
         for arm in self.arms[1:]:
-            pairs = [(first[seed], mine) for seed, mine in self.cells[arm.label].items() if seed in first]
-            columns = {}
-            for name, values in self._columns().items():
-                gaps = [np.asarray(values(b)) - np.asarray(values(a)) for a, b in pairs]
-                columns[name] = _interval(gaps)
-            table[arm.label] = columns
+            pairs = [(first[seed], mine) for seed, mine in self.cells.get(arm.label, {}).items() if seed in first]
+            if pairs:
+                columns = {name: self._columns()[name] for name in names}
+                table[arm.label] = {
+                    n: _interval(np.subtract(of(b), of(a)) for a, b in pairs) for n, of in columns.items()
+                }
         return table
 
-    def _columns(self) -> dict[str, Any]:
-        ks = sorted({min(self.plan.pass_at), max(self.plan.pass_at)})
-        columns: dict[str, Any] = {f"pass@{k}": (lambda m, k=k: m.pass_at(k)) for k in ks}
-        return columns | {"distinct right": lambda m: m.distinct()}
+    def front(self) -> list[str]:
+        """Labels that no other one beats in both pass@1 and distinct right solutions: the quality-diversity front."""
+        points = {}
+        for label, row in self.rows().items():
+            quality, variety = row[f"pass@{self.plan.pass_at[0]}"], row["distinct right"]
+            if isinstance(quality, Interval) and isinstance(variety, Interval):
+                points[label] = (quality.value, variety.value)
+        return [
+            label
+            for label, (q, d) in points.items()
+            if not any(other[0] >= q and other[1] >= d and other != (q, d) for other in points.values())
+        ]
+
+    def notes(self) -> list[str]:
+        """What a reader must know to read the table right."""
+        seeds = {arm.label: len(self.cells.get(arm.label, {})) for arm in self.arms}
+        lines = [
+            f"On the front of pass@{self.plan.pass_at[0]} and distinct right solutions: {', '.join(self.front())}."
+        ]
+        if any(count < len(self.plan.seeds) for count in seeds.values()):
+            lines.append("Unfinished. Seeds so far: " + ", ".join(f"{label} {n}" for label, n in seeds.items()) + ".")
+        for label, runs in self.failures.items():
+            lines += [f"{label}, seed {seed} failed: {reason}" for seed, reason in runs.items()]
+        if self.start.prior:
+            never = [env for env, values in self.start.accuracies().items() if np.nansum(values) == 0]
+            lines.append(
+                "Drop is comparable at equal Gain only; it is the mean over tasks of: "
+                + ", ".join(self.start.prior)
+                + "."
+            )
+            if never:
+                lines.append(f"The start solves nothing of {', '.join(never)}, so nothing can drop there.")
+        return lines
 
     def markdown(self) -> str:
         """The report as Markdown."""
         rows = self.rows()
-        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
         lines = [
             f"Held-out tasks: {len(self.start.tasks)}; samples a task: {self.plan.samples}; "
-            f"seeds: {', '.join(map(str, self.plan.seeds))}. Intervals: 95 %, bootstrap over seeds and tasks.",
+            f"seeds: {', '.join(map(str, self.plan.seeds))}. Intervals: 95 %, bootstrap over seeds and tasks. "
+            "Entropy in nats a token, KL in nats a response; tokens and judge calls of training, a run.",
             "",
-            "| | " + " | ".join(columns) + " |",
-            "|---" * (len(columns) + 1) + "|",
-        ]
-        lines += [
-            f"| {label} | " + " | ".join(_shown(row.get(c)) for c in columns) + " |" for label, row in rows.items()
+            *_table(rows),
         ]
         gaps = self.differences()
         if gaps:
-            names = list(next(iter(gaps.values())))
-            lines += ["", f"Difference from {self.arms[0].label} on the same seeds and tasks:", ""]
-            lines += ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-            lines += [f"| {label} | " + " | ".join(_shown(row[n]) for n in names) + " |" for label, row in gaps.items()]
-        return "\n".join(lines) + "\n"
+            lines += ["", f"Difference from {self.arms[0].label} on the same seeds and tasks:", "", *_table(gaps)]
+        return "\n".join([*lines, "", *self.notes()]) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Write ``report.md``, ``report.json`` and, where matplotlib is installed, the plots."""
+        """Write ``report.md`` and ``report.json``."""
         write_atomically(folder / "report.md", self.markdown())
-        data = {label: {c: _plain(v) for c, v in row.items()} for label, row in self.rows().items()}
-        gaps = {label: {c: _plain(v) for c, v in row.items()} for label, row in self.differences().items()}
-        write_atomically(folder / "report.json", json.dumps({"rows": data, "differences": gaps}, indent=1))
-        try:
-            import matplotlib
-        except ImportError:
-            return
-        matplotlib.use("Agg")
-        self._plots(folder)
-
-    def _plots(self, folder: Path) -> None:
-        from matplotlib import pyplot
-
-        rows = self.rows()
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2))
-        ks = list(self.plan.pass_at)
-        for label, row in rows.items():
-            values = [_as_interval(row[f"pass@{k}"]) for k in ks]
-            style = {"color": "grey", "linestyle": "--"} if label == "start" else {}
-            (line,) = left.plot(ks, [v.value for v in values], marker="o", label=label, **style)
-            left.fill_between(ks, [v.low for v in values], [v.high for v in values], alpha=0.12, color=line.get_color())
-            quality, variety = values[0], _as_interval(row["distinct right"])
-            right.errorbar(
-                variety.value,
-                quality.value,
-                xerr=[[variety.value - variety.low], [variety.high - variety.value]],
-                yerr=[[quality.value - quality.low], [quality.high - quality.value]],
-                marker="o",
-                color=line.get_color(),
-                label=label,
-            )
-        left.set(xscale="log", xticks=ks, xticklabels=[str(k) for k in ks], xlabel="k", ylabel="pass@k")
-        right.set(xlabel=f"distinct right solutions of {self.plan.samples} samples", ylabel=f"pass@{ks[0]}")
-        left.legend(fontsize=8)
-        right.set_title("quality and diversity: up and right is better", fontsize=9)
-        figure.tight_layout()
-        figure.savefig(folder / "report.png", dpi=130)
-        figure.savefig(folder / "report.svg")
-        pyplot.close(figure)
+        data = {
+            "rows": {label: {c: _plain(v) for c, v in row.items()} for label, row in self.rows().items()},
+            "differences": {label: {c: _plain(v) for c, v in row.items()} for label, row in self.differences().items()},
+            "front": self.front(),
+            "notes": self.notes(),
+        }
+        write_atomically(folder / "report.json", json.dumps(data, indent=1))
 
 
-def _interval(table: list[Any]) -> Interval:
-    array = np.asarray(table, float)
+def _table(rows: Any) -> list[str]:
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    return lines + [
+        f"| {label} | " + " | ".join(_shown(row.get(c)) for c in columns) + " |" for label, row in rows.items()
+    ]
+
+
+def _numbers(values: Iterable[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
+
+
+def _interval(table: Iterable[Any]) -> Interval:
+    array = np.asarray(list(table), float)
     if not array.size or np.isnan(array).all():
         return Interval(math.nan, math.nan, math.nan)
     return over_seeds(array, draws=1000)
 
 
-def _as_interval(value: Interval | float | None) -> Interval:
-    if isinstance(value, Interval):
-        return value
-    number = math.nan if value is None else value
-    return Interval(number, number, number)
-
-
-def _mean(values: list[float | None]) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
     known = [v for v in values if v is not None and not math.isnan(v)]
     return float(np.mean(known)) if known else None
 

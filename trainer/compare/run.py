@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import write_atomically
-from ..config import ConfigError, EnvConfig, RunConfig, load_config, to_toml
+from ..config import ConfigError, RunConfig, load_config, to_toml
 from ..events import Event, StopTraining
+from ..objectives import get
 from .measure import Measurement, measure
 from .plan import Arm, Plan, problems
+from .plots import plot
 from .report import Comparison
 
 Progress = Callable[[str], None]
@@ -42,7 +45,8 @@ def compare(
         env_factory, judge_client: see `palaestra.trainer.train`.
 
     Returns:
-        The comparison; ``report.md``, ``report.json`` and plots lie in `out`.
+        The comparison; ``report.md``, ``report.json`` and plots lie in `out`. A cell that fails is named in them and
+        left out of the table; the others go on, and the same call tries it again.
 
     Raises:
         ConfigError: an arm cannot work in this run file, or `out` holds another comparison.
@@ -53,25 +57,33 @@ def compare(
         raise ConfigError("; ".join(found))
     _claim(root, run, plan)
     start = _start(run, root, progress, env_factory)
-    prior = tuple(EnvConfig.model_validate({"id": p} if isinstance(p, str) else p) for p in plan.prior)
-    size: dict[str, Any] = {"tasks": plan.tasks, "samples": plan.samples, "prior": prior, "env_factory": env_factory}
+    size: dict[str, Any] = {
+        "tasks": plan.tasks,
+        "samples": plan.samples,
+        "prior": plan.priors(),
+        "env_factory": env_factory,
+    }
     base = _measured(root / "start.json", lambda: measure(run, str(start), **size))
-    cells: dict[str, dict[int, Measurement]] = {}
-    spent: dict[str, dict[int, dict[str, float]]] = {}
-    for seed in plan.seeds:
-        for arm in arms:
-            folder = root / arm.label / f"seed-{seed}"
-            progress(f"{arm.label}, seed {seed}")
-            cell = plan.cell(run, arm, seed, str(start), str(folder))
-            measured = folder / "measured.json"
-            if not measured.exists():
-                _train(cell, plan, folder, env_factory, judge_client)
-            checkpoint = folder / "final"
-            result = _measured(measured, partial(measure, cell, str(checkpoint), start=str(start), **size))
-            cells.setdefault(arm.label, {})[seed] = result
-            spent.setdefault(arm.label, {})[seed] = _spent(folder)
-    comparison = Comparison(plan=plan, arms=arms, start=base, cells=cells, spent=spent)
+    comparison = Comparison(plan=plan, arms=arms, start=base, cells={}, spent={})
+    places = [(seed, arm) for seed in plan.seeds for arm in arms]
+    for number, (seed, arm) in enumerate(places, start=1):
+        folder = root / arm.label / f"seed-{seed}"
+        cell = plan.cell(run, arm, seed, str(start), str(folder))
+        measured = folder / "measured.json"
+        known = measured.exists()
+        progress(f"[{number}/{len(places)}] {arm.label}, seed {seed}{': kept' if known else ''}")
+        stopped = None if known else _train(cell, plan, folder, env_factory, judge_client)
+        if stopped:
+            progress(f"{arm.label}, seed {seed} failed: {stopped}")
+            comparison.failures.setdefault(arm.label, {})[seed] = stopped
+            continue
+        result = _measured(measured, partial(measure, cell, str(folder / "final"), start=str(start), **size))
+        comparison.cells.setdefault(arm.label, {})[seed] = result
+        comparison.spent.setdefault(arm.label, {})[seed] = _spent(folder, cell)
+        if not known:
+            comparison.write(root)  # what there is so far; a long comparison can be read while it runs
     comparison.write(root)
+    plot(comparison, root)
     return comparison
 
 
@@ -109,14 +121,18 @@ def _start(run: RunConfig, root: Path, progress: Progress, env_factory: Any) -> 
     return folder
 
 
-def _train(cell: RunConfig, plan: Plan, folder: Path, env_factory: Any, judge_client: Any) -> None:
-    """Train a cell to its budget and keep its last weights in ``final``; a started one continues."""
+def _train(cell: RunConfig, plan: Plan, folder: Path, env_factory: Any, judge_client: Any) -> str | None:
+    """Train a cell to its budget and keep its last weights in ``final``; a started one continues.
+
+    Returns:
+        Why the run ended before its time (a judge or an engine failed, the optimiser diverged), or None.
+    """
     from ..api import train
 
     final = folder / "final"
     if final.exists():
-        return
-    used = _spent(folder)
+        return None
+    used = _spent(folder, cell)
 
     def meter(event: Event) -> None:
         if event.kind != "step":
@@ -132,16 +148,19 @@ def _train(cell: RunConfig, plan: Plan, folder: Path, env_factory: Any, judge_cl
     if result.interrupted or result.checkpoint is None:
         raise KeyboardInterrupt
     if result.stopped and "budget of" not in result.stopped:
-        raise RuntimeError(f"{folder}: {result.stopped}")
+        return result.stopped
     aside = folder / ".final.writing"
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(result.checkpoint, aside)
     aside.replace(final)
+    return None
 
 
-def _spent(folder: Path) -> dict[str, float]:
-    """Tokens, judge calls and steps a run has used, from its metrics."""
-    used = {"tokens": 0.0, "judge_calls": 0.0, "steps": 0.0, "seconds": 0.0}
+def _spent(folder: Path, cell: RunConfig) -> dict[str, float]:
+    """Tokens, judge calls, steps and rollouts a run has used, from its metrics; see `Comparison.spent`."""
+    used = {"tokens": 0.0, "judge_calls": 0.0, "steps": 0.0, "seconds": 0.0, "rollouts": 0.0}
+    if get(cell.objective.name, cell.objective.params).stop_reward is not None:
+        used["solved_at"] = math.nan
     path = folder / "metrics.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -153,6 +172,9 @@ def _spent(folder: Path) -> dict[str, float]:
             used["judge_calls"] += row.get("judge_calls") or 0.0
             used["seconds"] += row["time/step"]
             used["steps"] += 1
+            if "first_success" in row and math.isnan(used.get("solved_at", 0.0)):
+                used["solved_at"] = used["rollouts"] + row["first_success"]
+            used["rollouts"] += row.get("rollouts") or 0.0
     return used
 
 
