@@ -341,8 +341,9 @@ class Trainer:
     def _first_success(self, batch: RolloutBatch) -> dict[str, float]:
         """Which rollout of the step, from 1, was the first to reach the reward at which training ends."""
         goal = self.objective.stop_reward
-        hits = np.flatnonzero(batch.rewards_B >= goal) if goal is not None else ()
-        return {"first_success": float(hits[0] + 1)} if len(hits) else {}
+        if goal is None or not (batch.rewards_B >= goal).any():
+            return {}
+        return {"first_success": float(np.argmax(batch.rewards_B >= goal) + 1)}
 
     def _advance(self, cursor: int, memory: dict[str, Any]) -> None:
         """The optimiser has moved: the step is done."""
