@@ -1,7 +1,7 @@
 """Talking to a language model: one small protocol and one client for every OpenAI-compatible server.
 
-There is exactly one retry layer, here (the SDK's own is switched off), every call has a connect, a read and a total
-deadline, and whatever is not an answer (refusal, filter, empty reply, broken body) is a typed error, never text.
+There is exactly one retry layer, here, every call has a connect, a read and a total deadline, and whatever is not an
+answer (refusal, filter, empty reply, broken body) is a typed error, never text.
 
 Example:
     >>> from palaestra.judges.testing import FakeOpenAI
@@ -14,7 +14,6 @@ Example:
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import json
 import os
 import random
@@ -46,11 +45,12 @@ from .lm_types import (
     Price,
     Sampling,
     Usage,
+    parse_retry_after,
 )
 from .schema import Message, RewardStatus, clean_text
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    import httpx
 
 __all__ = [
     "Completion",
@@ -102,7 +102,7 @@ class FixedLimit:
 # ------------------------------------------------------------------------------------------------- client
 @dataclass
 class _PerLoop:
-    client: AsyncOpenAI
+    client: httpx.AsyncClient
     limiter: Limiter
 
 
@@ -112,7 +112,7 @@ class OpenAIModel:
 
     Args:
         name: model name as the server knows it.
-        base_url: address up to and including ``/v1``; the SDK's own default when None.
+        base_url: address up to and including ``/v1``; else ``OPENAI_BASE_URL``, else OpenAI itself.
         api_key: else the environment variable ``OPENAI_API_KEY``, else a placeholder for servers without keys.
         concurrency: most requests in flight per event loop; ignored when ``limiter`` is given.
         limiter: shared admission control, for instance the adaptive one of the judge server.
@@ -178,7 +178,7 @@ class OpenAIModel:
         """Close the connections of the running event loop."""
         per_loop = self._loops.pop(asyncio.get_running_loop(), None)
         if per_loop is not None:
-            await per_loop.client.close()
+            await per_loop.client.aclose()
 
     async def _with_retries(
         self,
@@ -220,21 +220,25 @@ class OpenAIModel:
 
     async def _send(self, payload: dict[str, Any], allow_empty: bool) -> Completion:
         """One request: admission, transport, reading. Whatever happens, the limiter hears of it."""
+        from .lm_http import status_error, translate
+
         here = self._for_this_loop()
         estimated = used = estimate_tokens(payload)
+        body = _encode(payload, self.name)
         await here.limiter.acquire(estimated)
         outcome: Literal["ok", "overload", "error"] = "error"
         try:
             try:
-                reply = await here.client.chat.completions.with_raw_response.create(**payload)
+                reply = await here.client.post("chat/completions", content=body)
             except Exception as raised:
-                error = _translate(raised, self.name)
-                outcome = "overload" if error.http_status in (429, 503) else "error"
-                raise error from raised
+                raise translate(raised, self.name) from raised
+            if not reply.is_success:
+                outcome = "overload" if reply.status_code in (429, 503) else "error"
+                raise status_error(reply, self.name)
             outcome = "ok"
             spent = Usage()
             try:
-                answer = read_completion(reply.http_response.content, self.name, self.price)
+                answer = read_completion(reply.content, self.name, self.price)
                 spent = answer.usage
             except LMError as unanswered:
                 spent = unanswered.usage
@@ -266,20 +270,24 @@ class OpenAIModel:
         with self._lock:
             found = self._loops.get(loop)
             if found is None:
-                import openai
+                import httpx
 
-                timeout = openai.Timeout(self.deadline_s, connect=self.connect_s, read=self.read_s)
-                client = openai.AsyncOpenAI(
-                    api_key=self.api_key or os.environ.get("OPENAI_API_KEY") or "no-key-needed",
-                    base_url=self.base_url,
-                    max_retries=0,
-                    timeout=timeout,
-                    # The SDK's own client tries to close itself on whatever loop runs when it is collected.
-                    http_client=openai.DefaultAsyncHttpxClient(timeout=timeout),
-                )
+                from .lm_http import open_client
+
+                timeout = httpx.Timeout(self.deadline_s, connect=self.connect_s, read=self.read_s)
+                client = open_client(self.base_url, self.api_key, timeout)
                 found = _PerLoop(client, self.limiter or FixedLimit(self.concurrency))
                 self._loops[loop] = found
         return found
+
+
+def _encode(payload: dict[str, Any], model: str) -> bytes:
+    """The request body; ``extra_body`` is merged into it."""
+    body = {name: value for name, value in payload.items() if name != "extra_body"}
+    try:
+        return json.dumps({**body, **(payload.get("extra_body") or {})}, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise LMBadRequest(f"model {model!r}: the request cannot be written as JSON ({error})") from error
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -344,47 +352,6 @@ def estimate_tokens(payload: Mapping[str, Any]) -> int:
     characters = sum(len(str(row.get("content") or "")) for row in payload.get("messages", ()))
     limit = payload.get("max_tokens") or payload.get("max_completion_tokens") or 256
     return characters // 4 + int(limit)
-
-
-def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait from ``retry-after-ms`` or ``Retry-After`` (seconds or an HTTP date); None when absent or odd."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        value = headers.get("retry-after")
-        if value is None:
-            return None
-        try:
-            return max(0.0, float(value))
-        except ValueError:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
-
-
-def _translate(raised: Exception, model: str) -> LMError:
-    """The typed error for whatever the SDK raised."""
-    import openai
-
-    if isinstance(raised, openai.APITimeoutError):
-        return LMTimeout(f"model {model!r}: connect or read deadline passed")
-    if isinstance(raised, openai.APIStatusError):
-        code = raised.status_code
-        text = f"model {model!r}: HTTP {code}: {str(raised.message)[:300]}"
-        wait = parse_retry_after(raised.response.headers)
-        if code == 429:
-            return LMRateLimited(text, http_status=code, retry_after=wait)
-        if code in (408, 409) or code >= 500:
-            kind = LMTimeout if code in (408, 504) else LMServerError
-            return kind(text, http_status=code, retry_after=wait)
-        if code in (401, 403):
-            return LMAuthError(text, http_status=code)
-        if "context length" in text.lower() or "context_length" in text.lower() or code == 413:
-            return LMContextLengthError(text, http_status=code)
-        return LMBadRequest(text, http_status=code)
-    if isinstance(raised, openai.APIConnectionError):
-        return LMConnectionError(f"model {model!r}: {raised.__cause__ or raised}; is the server running?")
-    return LMProtocolError(f"model {model!r}: {type(raised).__name__}: {raised}")
 
 
 # ------------------------------------------------------------------------------------------------- sync
