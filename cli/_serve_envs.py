@@ -55,14 +55,14 @@ def register(serve: typer.Typer) -> None:
 
     @serve.command(
         help="Serve one environment as an MCP server: its tools, with `reset` and `reply`.\n\n"
-        "Examples: `palaestra serve mcp my/Shop-v0`, `palaestra serve mcp my/Shop-v0 --http --port 8301`"
+        "Examples: `palaestra serve mcp my/Shop-v0`, `palaestra serve mcp my/Shop-v0 --port 8301`"
     )
     def mcp(
         env: Annotated[str, typer.Argument(help="Id of the environment.")],
         imports: Annotated[list[str] | None, typer.Option("--import", help="Module or file to import first.")] = None,
         knobs: Annotated[list[str] | None, typer.Option("--set", help="A knob as name=value; JSON values.")] = None,
         http: Annotated[bool, typer.Option("--http", help="Streamable HTTP on loopback in place of stdio.")] = False,
-        port: Annotated[int, typer.Option(help="Port of --http.")] = 8301,
+        port: Annotated[int | None, typer.Option(help="Port of HTTP, 8301 by default; implies --http.")] = None,
     ) -> None:
         from ..envs.mcp_bridge import serve_mcp
         from ..envs.registry import find
@@ -70,4 +70,4 @@ def register(serve: typer.Typer) -> None:
 
         import_all(imports)
         find(env)
-        serve_mcp(env, port=port if http else None, **parse_knobs(knobs))
+        serve_mcp(env, port=(port or 8301) if http or port else None, **parse_knobs(knobs))

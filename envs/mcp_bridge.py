@@ -37,7 +37,7 @@ class McpTools:
         self._task = asyncio.run_coroutine_threadsafe(self._hold(server), background_loop())
         if not self._ready.wait(timeout) or self._failed is not None:
             self._task.cancel()
-            raise ToolBroken(f"the MCP server {server!r:.100} cannot be reached: {self._failed or 'no answer'}")
+            raise ToolBroken(f"the MCP server {server!r:.100} cannot be reached: {_cause(self._failed)}")
         client: Any = self._client
         listed = run_coroutine(client.list_tools(), timeout).tools
         self.tools = tuple(
@@ -87,6 +87,13 @@ class McpTools:
             return text
 
         return call
+
+
+def _cause(error: BaseException | None) -> str:
+    """What went wrong, out of the groups in which the library's tasks wrap it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return "no answer" if error is None else f"{type(error).__name__}: {error}"
 
 
 def mcp_server(env_id: str, **knobs: Any) -> Any:

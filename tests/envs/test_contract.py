@@ -55,9 +55,9 @@ def test_no_feedback_tells_the_answer_on_many_seeds(env_id):
 @pytest.mark.parametrize("env_id", IDS)
 def test_different_seeds_give_different_prompts(env_id):
     env = pl.make(env_id)
-    if env.blocking:
-        pytest.skip("generation takes long; the checker compares 20 seeds")
-    count = 1000
+    if "REPL" in env_id:
+        pytest.skip("the text in the variable is the task; prompts only ask about it")
+    count = {"palaestra/Travel-v0": 60, "palaestra/Code-v0": 200}.get(env_id, 1000)  # a world takes long to build
     floor = {"palaestra/Math-v0": 0.8}.get(env_id, 0.95)  # its easiest families have few tasks
     prompts = {repr(env.reset(seed=seed)[0]) for seed in range(count)}
     assert len(prompts) >= floor * count

@@ -1,7 +1,11 @@
 """MCP both ways: our environment behind an MCP server, and an MCP server's tools in our environment."""
 
+import socket
+import subprocess
 import sys
+import time
 
+import httpx
 import pytest
 
 import palaestra as pl
@@ -70,6 +74,38 @@ def test_stdio_server_of_the_command_line():
         assert "No page" in tools["reply"].call(text="search[zzz]")
 
 
-def test_a_server_that_cannot_be_reached_is_a_broken_tool():
-    with pytest.raises(ToolBroken, match="cannot be reached"):
-        McpTools([sys.executable, "-c", "raise SystemExit(3)"], timeout=15)
+def test_http_server_of_the_command_line():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "palaestra", "serve", "mcp", "palaestra/Travel-v0", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/mcp")
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        with McpTools(f"http://127.0.0.1:{port}/mcp", timeout=60) as remote:
+            tools = {tool.name: tool for tool in remote.tools}
+            assert "Plan a trip" in tools["reset"].call(seed=4) and '"more": true' in tools["search_cities"].call(
+                limit=2
+            )
+            with pytest.raises(ValueError, match="not_in_enum"):
+                tools["get"].call(kind="booking", id=1)
+            assert "over" in tools["submit_plan"].call(items=[])
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("server", [[sys.executable, "-c", "raise SystemExit(3)"], "http://127.0.0.1:9/mcp"])
+def test_a_server_that_cannot_be_reached_is_a_broken_tool(server):
+    with pytest.raises(ToolBroken, match="cannot be reached") as caught:
+        McpTools(server, timeout=15)
+    assert "TaskGroup" not in str(caught.value)

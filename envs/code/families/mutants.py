@@ -15,8 +15,6 @@ from ..problem import CodeTest, Judged, Problem, call
 from .common import choice, numbers, reply, source, spin, visibility, whole
 
 Run = Callable[[list[int], int], Any]
-MAX_CASES = 30
-_CASE = "Each case is [xs, k, expected]: integers up to 1000, at most 50 of them, k from 1 to 50."
 
 
 @dataclass(frozen=True)
@@ -200,23 +198,51 @@ def repair(rng: np.random.Generator, level: int) -> Problem:
     return Problem(statement, tests, solutions=solutions, baseline=kept / len(inputs))
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What a case may hold; drawn with the task."""
+
+    low: int
+    high: int
+    longest: int
+    cases: int
+    largest_k: int
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Bounds:
+        """Wide enough for the inputs that `_catching` draws."""
+        return cls(-whole(rng, 5, 60), whole(rng, 10, 90), whole(rng, 10, 40), whole(rng, 6, 20), whole(rng, 3, 20))
+
+    def text(self) -> str:
+        """The bounds in words."""
+        return (
+            f"Each case is [xs, k, expected]: integers from {self.low} to {self.high}, at most {self.longest} of them, "
+            f"k from 1 to {self.largest_k}."
+        )
+
+    def hold(self, case: Any) -> bool:
+        """Whether a case keeps them."""
+        if not isinstance(case, list | tuple) or len(case) != 3:
+            return False
+        xs, k, _ = case
+        fits = isinstance(xs, list | tuple) and len(xs) <= self.longest
+        numbers = fits and all(type(x) is int and self.low <= x <= self.high for x in xs)
+        return numbers and type(k) is int and 1 <= k <= self.largest_k
+
+
 def test_writing(rng: np.random.Generator, level: int) -> Problem:
     """Write test cases; the reward is the share of faulty versions they tell from the right one."""
-    program = choice(rng, PROGRAMS)
+    program, bounds = choice(rng, PROGRAMS), Bounds.draw(rng)
 
     def judge(value: Any) -> Judged:
         if not isinstance(value, list | tuple) or not value:
             return Judged(0.0, "cases() must return a list of cases that is not empty.", "format")
-        if len(value) > MAX_CASES:
-            return Judged(0.0, f"cases() returned more than {MAX_CASES} cases.", "format")
+        if len(value) > bounds.cases:
+            return Judged(0.0, f"cases() returned more than {bounds.cases} cases.", "format")
         killed: set[int] = set()
         for case in value:
-            if not _valid(case):
-                return Judged(
-                    0.0,
-                    "Each case is [xs, k, expected]: integers up to 1000, at most 50 of them, k from 1 to 50.",
-                    "format",
-                )
+            if not bounds.hold(case):
+                return Judged(0.0, bounds.text(), "format")
             xs, k, expected = list(case[0]), case[1], case[2]
             if not exact_data(expected, program.run(xs, k)):
                 return Judged(0.0, "A case expects a value that the description does not give.", "wrong_case")
@@ -232,7 +258,7 @@ def test_writing(rng: np.random.Generator, level: int) -> Problem:
         "A function `solve(xs, k)` takes a list of integers and an integer k of at least 1 and returns "
         f"{program.words}.\n"
         "Write test cases for it: a Python function `cases()` that returns a list of at most "
-        f"{MAX_CASES} cases `[xs, k, expected]`. They are tried on several faulty versions."
+        f"{bounds.cases} cases `[xs, k, expected]`. They are tried on several faulty versions. {bounds.text()}"
     )
     test = call("1", "cases", [], None, "hidden", Captured())
     hidden = CodeTest(test.test, "hidden")
@@ -244,21 +270,11 @@ def test_writing(rng: np.random.Generator, level: int) -> Problem:
     return Problem(statement, (hidden,), judge=judge, solutions=solutions)
 
 
-def _valid(case: Any) -> bool:
-    if not isinstance(case, list | tuple) or len(case) != 3:
-        return False
-    xs, k, _ = case
-    whole_numbers = (
-        isinstance(xs, list | tuple) and len(xs) <= 50 and all(type(x) is int and abs(x) <= 1000 for x in xs)
-    )
-    return whole_numbers and type(k) is int and 1 <= k <= 50
-
-
 def _catching(rng: np.random.Generator, program: Program) -> list[list[Any]]:
     """Cases that catch every faulty version."""
     cases: list[list[Any]] = []
     left = set(range(len(program.mutants)))
-    while left:
+    while left:  # at most one case for each of at most four faults
         xs, k = _inputs(rng, 1)
         caught = {i for i in left if program.mutants[i].run(xs, k) != program.run(xs, k)}
         if caught:
