@@ -1,20 +1,20 @@
 """From hidden states to log-probabilities without ever holding [tokens, vocabulary] as a whole.
 
-Logits of one chunk of positions exist at a time; in the backward pass they are computed again. Log-probabilities of the
-sampled tokens, entropy, and a distribution on a few support tokens come out of the same pass.
+Logits of one chunk of positions exist at a time; the backward pass computes them again and knows their derivative in
+closed form. Log-probabilities of the sampled tokens, entropy, and a distribution on a few support tokens come out of
+the same pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-
-WHOLE = 4_000_000  # logits up to this many numbers are kept: recomputing them would cost more than it saves
+from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,42 @@ class HeadOutput:
 
 
 Logits = Callable[[int, int], Tensor]
+"""(start, stop) -> logits of these positions."""
 
 
-def linear_logits(hidden_NC: Tensor, weight_VC: Tensor, temperature: float = 1.0) -> Logits:
-    """Logits of positions [start, stop) of one model, in float32."""
+class LinearLogits:
+    """Logits of one model, in float32 (float64 inputs stay as they are).
 
-    def logits(start: int, stop: int) -> Tensor:
-        out = F.linear(hidden_NC[start:stop].float(), weight_VC.float())
-        return out if temperature == 1 else out / temperature
+    Args:
+        hidden_NC: final hidden states.
+        weight_VC: output embedding.
+        temperature: logits are divided by it.
+    """
 
-    return logits
+    def __init__(self, hidden_NC: Tensor, weight_VC: Tensor, temperature: float = 1.0) -> None:
+        self.hidden_NC, self.weight_VC, self.temperature = hidden_NC, weight_VC, temperature
+        self.dtype = torch.promote_types(hidden_NC.dtype, torch.float32)
+        self._wide = weight_VC.detach().to(self.dtype)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Hidden states in the type of the logits."""
+        return self.hidden_NC.detach()[start:stop].to(self.dtype)
+
+    def __call__(self, start: int, stop: int) -> Tensor:
+        out = F.linear(self.rows(start, stop), self._wide)
+        return out if self.temperature == 1 else out.div_(self.temperature)
+
+    def backward(self, start: int, stop: int, grad_NV: Tensor, grad_VC: Tensor | None) -> Tensor:
+        """Gradient of these hidden states; that of the weights is added to `grad_VC`."""
+        if self.temperature != 1:
+            grad_NV = grad_NV.div_(self.temperature)
+        if grad_VC is not None:
+            grad_VC.addmm_(grad_NV.t(), self.rows(start, stop))
+        return grad_NV @ self._wide
 
 
-def mixed_logits(parts: list[tuple[float, Logits]]) -> Logits:
-    """A weighted sum of logits: the geometric mixture of the models, once normalised."""
+def mixed_logits(parts: list[tuple[float, LinearLogits]]) -> Logits:
+    """A weighted sum of logits: the geometric mixture of the models, once normalised. It passes no gradient."""
 
     def logits(start: int, stop: int) -> Tensor:
         return torch.stack([weight * part(start, stop) for weight, part in parts]).sum(0)
@@ -49,11 +71,23 @@ def mixed_logits(parts: list[tuple[float, Logits]]) -> Logits:
     return logits
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    chunk: int
+    entropy: bool
+    top_k: int
+    targets_N: Tensor
+    support_NK: Tensor | None
+
+    def spans(self) -> list[tuple[int, int]]:
+        count = len(self.targets_N)
+        return [(start, min(start + self.chunk, count)) for start in range(0, count, self.chunk)] or [(0, 0)]
+
+
 def head(
     logits: Logits,
     targets_N: Tensor,
     *,
-    vocabulary: int,
     chunk: int = 1024,
     entropy: bool = False,
     top_k: int = 0,
@@ -62,9 +96,8 @@ def head(
     """Score targets under a model.
 
     Args:
-        logits: from `linear_logits` or `mixed_logits`.
+        logits: `LinearLogits` (gradients flow) or `mixed_logits`.
         targets_N: token of each position.
-        vocabulary: number of columns.
         chunk: positions whose logits exist at once.
         entropy: also the entropy (nats) of each position, with gradient.
         top_k: also the model's own most likely tokens and their log-probabilities.
@@ -73,35 +106,76 @@ def head(
     Returns:
         A `HeadOutput` with true log-probabilities: nothing is renormalised over the support.
     """
-    count = len(targets_N)
-    top_k = min(top_k, vocabulary)
+    wanted = _Wanted(chunk, entropy, top_k, targets_N, support_NK)
+    if isinstance(logits, LinearLogits):
+        logp_N, spread_N, columns_NK, taken_NK, _ = _Head.apply(logits.hidden_NC, logits.weight_VC, logits, wanted)
+    else:
+        logp_N, spread_N, columns_NK, taken_NK, _ = _scores(logits, wanted)
+    has_support = support_NK is not None or top_k > 0
+    return HeadOutput(
+        logp_N=logp_N,
+        entropy_N=spread_N if entropy else None,
+        support_NK=columns_NK if has_support else None,
+        support_logp_NK=taken_NK if has_support else None,
+    )
 
-    def block(start: int, stop: int) -> tuple[Tensor, ...]:
+
+def _scores(logits: Logits, wanted: _Wanted) -> tuple[Tensor, ...]:
+    """Log-probabilities, entropies, support ids, support log-probabilities and log-normalisers of all positions."""
+    pieces = []
+    for start, stop in wanted.spans():
         scores = logits(start, stop)
         total = scores.logsumexp(-1)
-        taken = scores.gather(1, targets_N[start:stop, None])[:, 0] - total
-        spread = total - (scores.softmax(-1) * scores).sum(-1) if entropy else taken.new_zeros(0)
-        if support_NK is not None:
-            columns = support_NK[start:stop]
-        elif top_k:
-            columns = scores.detach().topk(top_k, dim=-1).indices
+        taken = scores.gather(1, wanted.targets_N[start:stop, None])[:, 0] - total
+        if wanted.support_NK is not None:
+            columns = wanted.support_NK[start:stop]
         else:
-            return taken, spread
-        return taken, spread, columns, scores.gather(1, columns) - total[:, None]
+            columns = scores.topk(min(wanted.top_k, scores.shape[1]), dim=-1).indices
+        support = scores.gather(1, columns) - total[:, None]
+        spread = total - (scores.softmax(-1) * scores).sum(-1) if wanted.entropy else taken.new_zeros(0)
+        pieces.append((taken, spread, columns, support, total))
+    return tuple(torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True))
 
-    if count == 0 or count * vocabulary <= WHOLE:
-        pieces = [block(0, count)]
-    elif torch.is_grad_enabled():
-        pieces = [
-            checkpoint(block, start, min(start + chunk, count), use_reentrant=False, preserve_rng_state=False)
-            for start in range(0, count, chunk)
-        ]
-    else:
-        pieces = [block(start, min(start + chunk, count)) for start in range(0, count, chunk)]
-    columns = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)]
-    return HeadOutput(
-        logp_N=columns[0],
-        entropy_N=columns[1] if entropy else None,
-        support_NK=columns[2] if len(columns) > 2 else None,
-        support_logp_NK=columns[3] if len(columns) > 2 else None,
-    )
+
+class _Head(torch.autograd.Function):
+    """`_scores` of one model, differentiable in hidden states and weights.
+
+    With p the softmax of logits z and H its entropy: d log p_t / dz = e_t - p and dH / dz = -p (log p + H).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden_NC: Tensor, weight_VC: Tensor, logits: LinearLogits, wanted: _Wanted) -> Any:
+        out = _scores(logits, wanted)
+        ctx.save_for_backward(hidden_NC, weight_VC, *out[1:3], out[4])
+        ctx.temperature, ctx.wanted = logits.temperature, wanted
+        ctx.mark_non_differentiable(out[2], out[4])
+        ctx.set_materialize_grads(False)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, on_logp: Any, on_spread: Any, _columns: Any, on_support: Any, _total: Any) -> Any:
+        hidden_NC, weight_VC, spread_N, columns_NK, total_N = ctx.saved_tensors
+        logits, wanted = LinearLogits(hidden_NC, weight_VC, ctx.temperature), ctx.wanted
+        grad_VC = torch.zeros_like(weight_VC, dtype=logits.dtype) if ctx.needs_input_grad[1] else None
+        grad_NC = torch.empty_like(hidden_NC)
+        for start, stop in wanted.spans():
+            part = slice(start, stop)
+            logp_NV = logits(start, stop).sub_(total_N[part, None])
+            p_NV = logp_NV.exp() if on_spread is not None and wanted.entropy else logp_NV.exp_()
+            mass_N = total_N.new_zeros(stop - start)  # what each position takes from all its logits, in parts of p
+            if on_logp is not None:
+                mass_N += on_logp[part]
+            if on_support is not None:
+                mass_N += on_support[part].sum(-1)
+            if p_NV is logp_NV:
+                grad_NV = p_NV.mul_(-mass_N[:, None])
+            else:
+                pull = logp_NV.add_(spread_N[part, None]).mul_(on_spread[part, None]).add_(mass_N[:, None])
+                grad_NV = p_NV.mul_(pull).neg_()
+            if on_logp is not None:
+                grad_NV.scatter_add_(1, wanted.targets_N[part, None], on_logp[part, None])
+            if on_support is not None:
+                grad_NV.scatter_add_(1, columns_NK[part], on_support[part])
+            grad_NC[part] = logits.backward(start, stop, grad_NV, grad_VC)
+        return grad_NC, None if grad_VC is None else grad_VC.to(weight_VC.dtype), None, None

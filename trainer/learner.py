@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .config import TrainConfig
 from .forward import Forward
-from .head import HeadOutput, head, linear_logits
+from .head import HeadOutput, LinearLogits, head
 from .objectives.types import Normaliser, Objective, TokenBatch
 from .plan import plan
 from .policy import Policy
@@ -316,12 +316,10 @@ class Learner:
     ) -> HeadOutput:
         hidden = forward.hidden(collated.prompts, collated.index, collated.ids)
         flat = hidden.flatten(0, 1).index_select(0, collated.flat_N)
-        weight = forward.head_weight
-        logits = linear_logits(flat, weight, self.temperature if temperature is None else temperature)
+        at = self.temperature if temperature is None else temperature
         return head(
-            logits,
+            LinearLogits(flat, forward.head_weight, at),
             collated.targets_N,
-            vocabulary=weight.shape[0],
             chunk=self.config.head_chunk,
             entropy=entropy,
             top_k=top_k,

@@ -9,7 +9,7 @@ import torch
 
 from .config import ConfigError, TrainConfig
 from .forward import Forward
-from .head import HeadOutput, head, linear_logits, mixed_logits
+from .head import HeadOutput, LinearLogits, head, mixed_logits
 from .objectives.types import Objective, TeacherTargets
 from .rows import Collated, Row, collate
 
@@ -104,11 +104,10 @@ class Teachers:
             assert forward is not None
             hidden = forward.hidden(theirs.prompts, theirs.index, theirs.ids).flatten(0, 1)
             flat = hidden.index_select(0, theirs.flat_N)
-            logits.append((weight, linear_logits(flat, forward.head_weight)))
+            logits.append((weight, LinearLogits(flat, forward.head_weight)))
         return head(
             logits[0][1] if len(logits) == 1 else mixed_logits(logits),
             theirs.targets_N,
-            vocabulary=current.head_weight.shape[0],
             chunk=self.config.head_chunk,
             support_NK=student.support_NK,
         )

@@ -15,7 +15,7 @@ from .demonstrations import Demonstrator
 from .engines.sampling import seed_of
 from .evaluation import Evaluator
 from .forward import Forward
-from .head import head, linear_logits
+from .head import LinearLogits, head
 from .plan import plan
 from .policy import Policy
 from .rows import Row, collate
@@ -115,13 +115,8 @@ def supervised_step(
     for batch in plan([r.context for r in rows], [len(r.sample) for r in rows], config.token_budget, shared=shared):
         collated = collate([rows[i] for i in batch], policy.device)
         hidden = forward.hidden(collated.prompts, collated.index, collated.ids).flatten(0, 1)
-        weight = forward.head_weight
-        out = head(
-            linear_logits(hidden.index_select(0, collated.flat_N), weight),
-            collated.targets_N,
-            vocabulary=weight.shape[0],
-            chunk=config.head_chunk,
-        )
+        logits = LinearLogits(hidden.index_select(0, collated.flat_N), forward.head_weight)
+        out = head(logits, collated.targets_N, chunk=config.head_chunk)
         loss = -out.logp_N.sum() / tokens
         loss.backward()
         total += float(loss.detach())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from palaestra.trainer.config import TrainConfig
 from palaestra.trainer.forward import Forward
-from palaestra.trainer.head import head, linear_logits
+from palaestra.trainer.head import LinearLogits, head
 from palaestra.trainer.learner import Learner, Unstable
 from palaestra.trainer.objectives import registry
 from palaestra.trainer.objectives.types import Objective
@@ -124,40 +124,87 @@ def test_plans_cover_every_row_once_within_the_budget(shapes, budget, shared):
     assert batches == plan(prompts, lengths, budget, shared=shared)
 
 
-def test_chunked_head_equals_the_whole_one(monkeypatch):
+@pytest.mark.parametrize("chunk", [10, 1000])
+def test_the_head_and_its_gradients_are_those_of_the_whole_softmax(chunk):
     torch.manual_seed(0)
     hidden, weight = torch.randn(37, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
     targets = torch.randint(0, 50, (37,))
-
-    def run(limit):
-        monkeypatch.setattr("palaestra.trainer.head.WHOLE", limit)
-        out = head(linear_logits(hidden, weight, 0.7), targets, vocabulary=50, chunk=10, entropy=True, top_k=5)
-        total = out.logp_N.sum() + (out.entropy_N**2).sum() + out.support_logp_NK.cos().sum()
-        return out, torch.autograd.grad(total, (hidden, weight))
-
-    whole, grads = run(10**9)
-    parts, chunked = run(0)
+    out = head(LinearLogits(hidden, weight, 0.7), targets, chunk=chunk, entropy=True, top_k=5)
     logp = (hidden @ weight.T / 0.7).log_softmax(-1)
-    torch.testing.assert_close(whole.logp_N, logp.gather(1, targets[:, None])[:, 0])
-    torch.testing.assert_close(whole.entropy_N, -(logp.exp() * logp).sum(-1))
-    torch.testing.assert_close(whole.support_logp_NK, logp.topk(5).values)
-    for a, b in zip((*grads, whole.logp_N, whole.entropy_N), (*chunked, parts.logp_N, parts.entropy_N), strict=True):
+    expected = (logp.gather(1, targets[:, None])[:, 0], -(logp.exp() * logp).sum(-1), logp.topk(5).values)
+    found = (out.logp_N, out.entropy_N, out.support_logp_NK)
+    grads = []
+    for ours in (found, expected):
+        total = ours[0].sin().sum() + (ours[1] ** 2).sum() + ours[2].cos().sum()
+        grads.append(torch.autograd.grad(total, (hidden, weight), retain_graph=True))
+    for a, b in zip((*found, *grads[0]), (*expected, *grads[1]), strict=True):
         torch.testing.assert_close(a, b)
-    assert torch.equal(whole.support_NK, parts.support_NK)
+    assert torch.equal(out.support_NK, logp.topk(5).indices)
+    alone = head(LinearLogits(hidden, weight, 0.7), targets, chunk=chunk)
+    assert alone.entropy_N is alone.support_NK is None
+    torch.testing.assert_close(
+        torch.autograd.grad(alone.logp_N.sum(), (hidden, weight)),
+        torch.autograd.grad(expected[0].sum(), (hidden, weight)),
+    )
 
 
-def test_chunked_head_gradcheck_in_double(monkeypatch):
-    monkeypatch.setattr("palaestra.trainer.head.WHOLE", 0)
+@pytest.mark.parametrize("options", [{}, {"entropy": True}, {"support_NK": torch.tensor([[0, 2]] * 5)}])
+def test_head_gradcheck_in_double(options):
     torch.manual_seed(0)
     hidden = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(7, 3, dtype=torch.float64)
+    weight = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
 
-    def score(h):
-        logits = lambda a, b: h[a:b] @ weight.T  # noqa: E731
-        out = head(logits, torch.tensor([0, 1, 2, 3, 6]), vocabulary=7, chunk=2, entropy=True)
-        return out.logp_N, out.entropy_N
+    def score(h, w):
+        out = head(LinearLogits(h, w, 1.3), torch.tensor([0, 1, 2, 3, 6]), chunk=2, **options)
+        return [x for x in (out.logp_N, out.entropy_N, out.support_logp_NK) if x is not None]
 
-    assert torch.autograd.gradcheck(score, (hidden,))
+    assert torch.autograd.gradcheck(score, (hidden, weight))
+
+
+def test_a_head_in_bfloat16_scores_in_float32():
+    torch.manual_seed(0)
+    hidden, weight = (torch.randn(*shape, dtype=torch.bfloat16, requires_grad=True) for shape in ((9, 8), (20, 8)))
+    out = head(LinearLogits(hidden, weight), torch.arange(9), chunk=4)
+    exact = (hidden.float() @ weight.float().T).log_softmax(-1)[torch.arange(9), torch.arange(9)]
+    torch.testing.assert_close(out.logp_N, exact)
+    grads = torch.autograd.grad(out.logp_N.sum(), (hidden, weight))
+    assert {g.dtype for g in grads} == {torch.bfloat16}
+
+
+def test_derivatives_written_by_hand_are_the_right_ones():
+    from palaestra.trainer.engines import fused
+
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 4, 6, requires_grad=True)
+    weight, each = torch.randn(6, requires_grad=True), torch.randn(4, 6, requires_grad=True)
+    angle = torch.randn(2, 3)
+    cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+
+    def norm(x, weight):
+        return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * weight
+
+    def turn(x):
+        a, b = x.chunk(2, -1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+    pairs = [
+        (fused.rms_norm(x, weight, 1e-6), norm(x, weight)),
+        (fused.rotate(x, cos, sin), turn(x)),
+        (fused.norm_rotate(x, each, cos, sin, 1e-6), turn(norm(x, each))),
+        (fused.gated_silu(x), torch.nn.functional.silu(x[..., :3]) * x[..., 3:]),
+    ]
+    for ours, plain in pairs:
+        torch.testing.assert_close(ours, plain)
+        pull = torch.randn_like(plain)
+        found, expected = (
+            torch.autograd.grad(out, (x, weight, each), pull, allow_unused=True) for out in (ours, plain)
+        )
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        torch.testing.assert_close(fused.norm_rotate(x, each, cos, sin, 1e-6), pairs[2][1])
+        torch.testing.assert_close(fused.gated_silu(x), pairs[3][1])
+        torch.testing.assert_close(fused.rms_norm(x, weight, 1e-6), pairs[0][1])
 
 
 def test_forward_handles_ragged_prompts(policy):

@@ -10,6 +10,7 @@ Axes: P prompts, B rows, S prompt positions, T completion positions, H query hea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..lora import effective_weight, is_adapted
+from .fused import gated_silu, norm_rotate, rms_norm, rotate
 
 SUPPORTED = ("Qwen3ForCausalLM", "Qwen2ForCausalLM", "LlamaForCausalLM")
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn")
@@ -30,8 +32,7 @@ class LayerWeights:
     norm_attention: Tensor
     qkv: Tensor
     qkv_bias: Tensor | None
-    q_norm: Tensor | None
-    k_norm: Tensor | None
+    qk_norm: Tensor | None  # [H + K, D], one row a head
     out: Tensor
     norm_mlp: Tensor
     gate_up: Tensor
@@ -98,39 +99,6 @@ def _bias(linear: Any) -> Any:
     return getattr(linear, "base_layer", linear).bias
 
 
-class _RMSNorm(torch.autograd.Function):
-    """Root-mean-square norm with its derivative written out: the built-in one runs twice as many passes on a CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-        unit = x * scale
-        ctx.save_for_backward(unit, scale, weight)
-        return unit * weight
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        unit, scale, weight = ctx.saved_tensors
-        inner = grad * weight
-        along = torch.linalg.vecdot(inner, unit).unsqueeze(-1).div_(unit.shape[-1])
-        grad_weight = (grad * unit).flatten(0, -2).sum(0)
-        return torch.addcmul(inner, unit, along, value=-1).mul_(scale), grad_weight, None
-
-
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Root-mean-square norm, computed in float32 like the Hugging Face modules."""
-    if x.dtype == torch.float32:
-        return _RMSNorm.apply(x, weight, eps)
-    return weight * F.rms_norm(x.float(), (x.shape[-1],), None, eps).to(x.dtype)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding on the last axis of x; cos and sin hold half of it and broadcast."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-
-
 class Decoder:
     """Forward passes over a Hugging Face causal language model's own parameters.
 
@@ -165,8 +133,7 @@ class Decoder:
                     norm_attention=layer.input_layernorm.weight,
                     qkv=torch.cat([effective_weight(p) for p in projections]),
                     qkv_bias=None if biases[0] is None else torch.cat(biases),
-                    q_norm=getattr(getattr(attention, "q_norm", None), "weight", None),
-                    k_norm=getattr(getattr(attention, "k_norm", None), "weight", None),
+                    qk_norm=self._head_norms(attention),
                     out=effective_weight(attention.o_proj),
                     norm_mlp=layer.post_attention_layernorm.weight,
                     gate_up=torch.cat((effective_weight(mlp.gate_proj), effective_weight(mlp.up_proj))),
@@ -176,6 +143,16 @@ class Decoder:
         base = self.model.model
         return DecoderWeights(
             base.embed_tokens.weight, tuple(layers), base.norm.weight, self.model.get_output_embeddings().weight
+        )
+
+    def _head_norms(self, attention: Any) -> Tensor | None:
+        if getattr(attention, "q_norm", None) is None:
+            return None
+        return torch.cat(
+            (
+                attention.q_norm.weight.expand(self.heads, -1),
+                attention.k_norm.weight.expand(self.kv_heads, -1),
+            )
         )
 
     def rope(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -199,15 +176,14 @@ class Decoder:
         """Queries, keys and values of x [..., C]: shapes [..., H, D], [..., K, D], [..., K, D]; rotated."""
         hidden = F.linear(rms_norm(x, w.norm_attention, self.eps), w.qkv, w.qkv_bias)
         hidden = hidden.view(*x.shape[:-1], self.heads + 2 * self.kv_heads, self.head_dim)
-        q, k, v = hidden.split((self.heads, self.kv_heads, self.kv_heads), dim=-2)
-        if w.q_norm is not None and w.k_norm is not None:
-            q, k = rms_norm(q, w.q_norm, self.eps), rms_norm(k, w.k_norm, self.eps)
-        return rotate(q, cos, sin), rotate(k, cos, sin), v
+        qk, v = hidden.split((self.heads + self.kv_heads, self.kv_heads), dim=-2)
+        qk = rotate(qk, cos, sin) if w.qk_norm is None else norm_rotate(qk, w.qk_norm, cos, sin, self.eps)
+        q, k = qk.split((self.heads, self.kv_heads), dim=-2)
+        return q, k, v
 
     def feed_forward(self, w: LayerWeights, x: Tensor) -> Tensor:
         """The gated MLP with its residual."""
-        gate, up = F.linear(rms_norm(x, w.norm_mlp, self.eps), w.gate_up).chunk(2, dim=-1)
-        return x + F.linear(F.silu(gate) * up, w.down)
+        return x + F.linear(gated_silu(F.linear(rms_norm(x, w.norm_mlp, self.eps), w.gate_up)), w.down)
 
     def encode(self, w: DecoderWeights, ids_PS: Tensor, lengths_P: Tensor) -> tuple[Tensor, PromptCache]:
         """Run right-padded prompts once.
@@ -247,12 +223,22 @@ class Decoder:
         seen = torch.arange(slots, device=ids_BT.device) < lengths_B[:, None]
         causal = torch.ones(steps, steps, dtype=torch.bool, device=ids_BT.device).tril()
         mask = torch.cat((seen[:, None, :].expand(-1, steps, -1), causal.expand(len(rows_B), -1, -1)), dim=-1)[:, None]
+        bias = torch.zeros_like(mask, dtype=w.embed.dtype).masked_fill_(~mask, -torch.inf)
+        spread = _spreading(rows_B.tolist(), len(cache.lengths_P), rows_B)
         x = self.embed(w, ids_BT)
         for layer, key, value in zip(w.layers, cache.keys, cache.values, strict=True):
             q, k, v = (t.transpose(1, 2) for t in self.project(layer, x, cos, sin))
-            k = torch.cat((key.index_select(0, rows_B), k), dim=2)
-            v = torch.cat((value.index_select(0, rows_B), v), dim=2)
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=self.heads != self.kv_heads)
+            k = torch.cat((spread(key), k), dim=2)
+            v = torch.cat((spread(value), v), dim=2)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, enable_gqa=self.heads != self.kv_heads)
             x = x + F.linear(attended.transpose(1, 2).flatten(2), layer.out)
             x = self.feed_forward(layer, x)
         return rms_norm(x, w.norm, self.eps)
+
+
+def _spreading(rows: list[int], prompts: int, rows_B: Tensor) -> Callable[[Tensor], Tensor]:
+    """What gives every row its prompt's entry. Groups of one size in order are repeated: that derivative is a sum."""
+    each = len(rows) // prompts
+    if rows == [i // each for i in range(prompts * each)]:
+        return lambda tensor: tensor[:, None].expand(-1, each, *tensor.shape[1:]).flatten(0, 1)
+    return lambda tensor: tensor.index_select(0, rows_B)

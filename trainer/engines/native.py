@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ...schema import Turn
 from .base import Prompt, SamplingParams, Scored, UpdateReceipt
-from .decoder import Decoder, DecoderWeights, rms_norm
+from .decoder import Decoder, DecoderWeights
+from .fused import rms_norm
 from .sampling import draw, uniforms
 
 
