@@ -39,7 +39,7 @@ def train(
         ConfigError: the configuration cannot be used, or the folder holds another run.
         CheckpointError: a checkpoint could not be written; earlier ones are intact.
     """
-    from .loop import train_run
+    from .run import train_run
 
     return train_run(
         load_config(config), resume=resume, callbacks=callbacks, factory=env_factory, judge_client=judge_client

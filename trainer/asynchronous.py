@@ -79,13 +79,13 @@ class AsyncTrainer(Trainer):
         super()._advance(cursor, memory)
         self.pipeline.settle()
 
-    def _position(self) -> dict[str, Any]:
+    def position(self) -> dict[str, Any]:
         if self.pipeline is not None:
             return self.pipeline.position()
-        return self._position_at_start or super()._position()
+        return self._position_at_start or super().position()
 
-    def _restore_position(self, state: dict[str, Any]) -> None:
-        super()._restore_position(state)
+    def restore_position(self, state: dict[str, Any]) -> None:
+        super().restore_position(state)
         self._position_at_start = {k: state[k] for k in ("cursor", "number", "pending") if k in state}
 
     def _feed_metrics(self) -> dict[str, float]:

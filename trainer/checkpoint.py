@@ -1,7 +1,8 @@
 """Checkpoints that survive being killed: written aside, flushed, renamed; damaged ones are recognised and skipped.
 
 A checkpoint is a Hugging Face folder (weights, configuration, tokenizer) plus ``trainer.pt`` (optimiser, teachers) and
-``state.json`` (step, cursor, method memory, and the SHA-256 of every file).
+``state.json`` (step, cursor, method memory, and the SHA-256 of every file). A run on several processes has its
+optimiser in ``shards/`` instead, each process writing its part.
 """
 
 from __future__ import annotations
@@ -12,17 +13,45 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger("palaestra.trainer")
 
-STATE = "state.json"
+STATE, SHARDS = "state.json", "shards"
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read; earlier ones are intact."""
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Which checkpoints stay when a new one has been written.
+
+    Attributes:
+        newest: so many of the newest; 0 keeps all.
+        every: also those of steps that this divides; 0 = none.
+        best: also that of this step.
+    """
+
+    newest: int = 2
+    every: int = 0
+    best: int | None = None
+
+    def drop(self, steps: Sequence[int]) -> list[int]:
+        """Which of the steps go.
+
+        Example:
+            >>> Retention(newest=1, every=10, best=12).drop([5, 10, 12, 14, 15])
+            [5, 14]
+        """
+        if not self.newest:
+            return []
+        old = sorted(steps)[: -self.newest]
+        return [step for step in old if step != self.best and not (self.every and step % self.every == 0)]
 
 
 @dataclass(frozen=True)
@@ -37,8 +66,21 @@ class Checkpoint:
         """Training steps done."""
         return int(self.state["step"])
 
+    @property
+    def shards(self) -> Path:
+        """Where the processes of a distributed run wrote their parts."""
+        return self.folder / SHARDS
 
-def save(root: Path, step: int, policy: Any, tensors: dict[str, Any], state: dict[str, Any], keep: int) -> Path:
+
+def save(
+    root: Path,
+    step: int,
+    policy: Any,
+    tensors: dict[str, Any],
+    state: dict[str, Any],
+    keep: Retention,
+    write_shards: Callable[[Path], None] | None = None,
+) -> Path:
     """Write a checkpoint and drop old ones.
 
     Args:
@@ -47,7 +89,8 @@ def save(root: Path, step: int, policy: Any, tensors: dict[str, Any], state: dic
         policy: a `Policy`; its `save` writes the Hugging Face part.
         tensors: what ``torch.save`` puts into ``trainer.pt``.
         state: JSON-able rest.
-        keep: how many checkpoints stay.
+        keep: which of the earlier ones stay.
+        write_shards: makes all processes write their parts of the optimiser into a folder.
 
     Raises:
         CheckpointError: the disk is full or not writable; nothing that was there is lost.
@@ -57,17 +100,20 @@ def save(root: Path, step: int, policy: Any, tensors: dict[str, Any], state: dic
     final, aside = root / f"step-{step:06d}", root / f".writing-{step:06d}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
+        for unfinished in root.glob(".writing-*"):  # a kill may have left one
+            shutil.rmtree(unfinished, ignore_errors=True)
         aside.mkdir()
         policy.save(aside)
+        if write_shards is not None:
+            write_shards(aside / SHARDS)
         with open(aside / "trainer.pt", "wb") as file:
             torch.save(tensors, file)
-        digests = {path.name: _digest(path) for path in sorted(aside.iterdir())}
+        files = sorted(path for path in aside.rglob("*") if path.is_file())
+        digests = {path.relative_to(aside).as_posix(): _digest(path) for path in files}
         text = json.dumps({**state, "step": step, "files": digests}, indent=1)
         (aside / STATE).write_text(text, encoding="utf-8")
-        for path in aside.iterdir():
+        for path in (*aside.rglob("*"), aside):
             _flush(path)
-        _flush(aside)
         if final.exists():
             shutil.rmtree(final)
         os.replace(aside, final)
@@ -75,8 +121,8 @@ def save(root: Path, step: int, policy: Any, tensors: dict[str, Any], state: dic
     except Exception as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise _explain(error, root, step) from error
-    for old in _folders(root)[:-keep] if keep else []:
-        shutil.rmtree(old, ignore_errors=True)
+    for old in keep.drop([_step(folder) for folder in _folders(root)]):
+        shutil.rmtree(root / f"step-{old:06d}", ignore_errors=True)
     return final
 
 
@@ -107,6 +153,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("step-*") if path.is_dir())
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 def _damage(folder: Path) -> str | None:

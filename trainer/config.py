@@ -158,6 +158,12 @@ class TrainConfig(Section):
     head_chunk: int = Field(default=1024, ge=16)
     """Positions whose logits exist at once, for large vocabularies."""
     gradient_checkpointing: bool = False
+    """Keep the input of each layer only and compute the rest again; switches shared prompts off."""
+    compile: bool = False
+    """Compile the parts of a layer between its attentions with torch.compile (minutes at the start; needs a C++
+    compiler on CPU). Rounding differs from an uncompiled run."""
+    optimiser: Literal["adamw", "adamw8bit"] = "adamw"
+    """adamw8bit keeps both moments in 8 bits (package torchao)."""
     shared_prefix: bool = True
     """Encode each prompt once for its whole group (exact)."""
     rehearsal_tasks: int = Field(default=256, ge=1)
@@ -168,7 +174,11 @@ class TrainConfig(Section):
     """Stop after so many skipped optimiser steps in a row."""
     checkpoint_every: int = Field(default=50, ge=1)
     keep: int = Field(default=2, ge=1)
-    """Checkpoints kept."""
+    """Newest checkpoints kept."""
+    keep_every: int = Field(default=0, ge=0)
+    """Checkpoints of steps that this divides are kept for good; 0 = none."""
+    keep_best: bool = False
+    """Keep the checkpoint with the best evaluation (pass@1, else reward) too."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of torch; 0 leaves them alone. Part of a run's identity: another count changes rounding."""
 
@@ -206,6 +216,8 @@ class LogConfig(Section):
     wandb: str = ""
     """Project name; empty = off. Needs the wandb package."""
     trackio: str = ""
+    peak_flops: float = Field(default=0.0, ge=0)
+    """Peak of matrix products in operations a second that utilisation is reported against; 0 = measure at the start."""
 
 
 class RunConfig(Section):

@@ -10,6 +10,7 @@ import torch
 from .chat import ChatFormat
 from .learner import Learner, StepMetrics
 from .objectives.types import DirectInputs, Normaliser
+from .optimiser import set_learning_rate
 from .tasks import TaskRef, TaskSource
 
 
@@ -49,8 +50,7 @@ def direct_step(
     """
     objective, teachers = learner.objective, learner.teachers
     assert objective.direct is not None
-    for group in learner.optimizer.param_groups:
-        group["lr"] = learner.learning_rate(step)
+    set_learning_rate(learner.optimizer, learner.learning_rate(step))
     count = len(prompts)
     norm = Normaliser(float(count * max_new_tokens), float(count), float(max_new_tokens))
     generator = torch.Generator().manual_seed(seed % 2**63)

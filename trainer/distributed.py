@@ -11,17 +11,19 @@ processes, so a run may go on with another one.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .checkpoint import Checkpoint
+from . import shards
 from .config import ConfigError, RunConfig
 from .forward import Forward, pad
 from .learner import Learner, StepMetrics, Unstable
@@ -60,6 +62,7 @@ def refuse_distributed(config: RunConfig, objective: Objective) -> None:
     reasons = {
         "policy.lora_rank > 0": bool(config.policy.lora_rank),
         "rollout.max_staleness > 0": bool(config.rollout.max_staleness),
+        "train.optimiser = 'adamw8bit'": config.train.optimiser != "adamw",
         f"objective {objective.name!r} (it samples inside its loss)": objective.direct is not None,
         f"objective {objective.name!r} (it wants entropies of the batch)": "batch_entropy" in objective.needs,
         f"objective {objective.name!r} with an EMA teacher": teacher is not None and teacher.weights == "ema",
@@ -138,31 +141,28 @@ class ShardedLearner(Learner):
                 metrics.sums[key] = max(metrics.sums[key], value) if key in LARGEST else metrics.sums[key] + value
         return max(theirs for _, theirs in everyone)
 
-    def optimiser_state(self) -> dict[str, Any]:
-        """The optimiser's state with whole tensors, as one process would have it (collective)."""
-        state = self.optimizer.state_dict()
-        whole = {i: {k: _whole(v) for k, v in values.items()} for i, values in state["state"].items()}
-        return {**state, "state": whole}
+    def whole_weights(self) -> dict[str, Tensor]:
+        """The model's state with whole tensors (collective)."""
+        return {name: _whole(value) for name, value in self.policy.model.state_dict().items()}
 
-    def load_optimiser_state(self, state: dict[str, Any]) -> None:
+    def _take_optimiser(self, state: dict[str, Any]) -> None:
         """Take whole tensors and keep this rank's shards."""
         from torch.distributed.tensor import DTensor, distribute_tensor
 
-        shards: dict[Any, dict[str, Any]] = {}
+        parts: dict[Any, dict[str, Any]] = {}
         for i, values in state["state"].items():
             parameter = self.parameters[int(i)]
             assert isinstance(parameter, DTensor)
-            shards[i] = {
+            parts[i] = {
                 k: distribute_tensor(v.to(parameter.device), parameter.device_mesh, parameter.placements)
                 if isinstance(v, Tensor) and v.dim()
                 else v
                 for k, v in values.items()
             }
-        self.optimizer.load_state_dict({**state, "state": shards})
+        self.optimizer.load_state_dict({**state, "state": parts})
 
-    def whole_weights(self) -> dict[str, Tensor]:
-        """The model's state with whole tensors (collective)."""
-        return {name: _whole(value) for name, value in self.policy.model.state_dict().items()}
+    def _save_part(self, folder: str) -> None:
+        shards.save_optimiser(Path(folder), self.policy.model, self.optimizer)
 
     # ---- rank 0 speaks, the others follow ----------------------------------------------------------------------
 
@@ -170,6 +170,26 @@ class ShardedLearner(Learner):
         """See `Learner.train`."""
         _tell("train", (rows, step, seed, list(rehearsal), self.length_cap, self.bad_in_a_row))
         return super().train(rows, step, seed, rehearsal)
+
+    def write_shards(self, folder: Path) -> None:
+        """See `Learner.write_shards`; the folder must be one that all processes see."""
+        _tell("write", str(folder.absolute()))
+        self._save_part(str(folder.absolute()))
+
+    def read_shards(self, folder: Path) -> None:
+        """See `Learner.read_shards`."""
+        _tell("read", str(folder.absolute()))
+        super().read_shards(folder)
+
+    def load_optimiser(self, state: dict[str, Any]) -> None:
+        """See `Learner.load_optimiser`."""
+        _tell("load", state)
+        self._take_optimiser(state)
+
+    def load_teachers(self, state: dict[str, Any]) -> None:
+        """See `Learner.load_teachers`."""
+        _tell("teachers", state)
+        super().load_teachers(state)
 
     def follow(self) -> None:
         """Do what rank 0 says until it says stop."""
@@ -183,10 +203,13 @@ class ShardedLearner(Learner):
                     super().train(rows, step, seed, rehearsal)
                 except Unstable:
                     continue  # rank 0 has the same and ends the run
-            elif word == "optimiser":
-                self.optimiser_state()
+            elif word == "write":
+                with contextlib.suppress(OSError):  # rank 0 has the same and ends the run
+                    self._save_part(what)
+            elif word == "read":
+                super().read_shards(Path(what))
             elif word == "load":
-                self.load_optimiser_state(what)
+                self._take_optimiser(what)
             elif word == "teachers":
                 self.teachers.load_state_dict(what)
             elif word == "weights":
@@ -215,20 +238,6 @@ class DistributedTrainer(Trainer):
     def _new_learner(self) -> Learner:
         _tell("learner")
         return ShardedLearner(self.policy, self.objective, self.config.train, self.config.rollout.temperature)
-
-    def _optimiser_state(self) -> dict[str, Any]:
-        _tell("optimiser")
-        assert isinstance(self.learner, ShardedLearner)
-        return self.learner.optimiser_state()
-
-    def _load_optimiser_state(self, state: dict[str, Any]) -> None:
-        _tell("load", state)
-        assert isinstance(self.learner, ShardedLearner)
-        self.learner.load_optimiser_state(state)
-
-    def _restore(self, found: Checkpoint) -> None:
-        super()._restore(found)
-        _tell("teachers", self.learner.teachers.state_dict())
 
     def _advance(self, cursor: int, memory: dict[str, Any]) -> None:
         _tell("weights")

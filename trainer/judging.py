@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .config import ConfigError, JudgeConfig
-from .judgements import Answered
+from .judgements import Answered, judge_metrics, questions
 from .objectives.types import Objective
 from .rollout import Play
 
@@ -60,6 +60,16 @@ class Verdicts:
             requests=self.requests + other.requests,
             answers=self.answers + other.answers,
         )
+
+    def metrics(self) -> dict[str, float]:
+        """What a step asked of judges, and what it got."""
+        return {
+            "judge_requests": float(self.requests),
+            "judge_calls": float(questions(self.answers)),
+            "judge_unplaced": float(self.unplaced),
+            "judge_failed_groups": float(len(self.failed_groups)),
+            **judge_metrics(self.answers),
+        }
 
 
 class Judging:

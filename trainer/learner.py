@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from . import shards
 from .config import TrainConfig
 from .forward import Forward
 from .head import HeadOutput, LinearLogits, head
 from .objectives.types import Normaliser, Objective, TokenBatch
-from .plan import plan
+from .optimiser import make_optimiser, set_learning_rate
+from .plan import plan, work
 from .policy import Policy
 from .rows import Collated, Row, collate
 from .teachers import Teachers
@@ -71,15 +74,28 @@ class Learner:
             policy.model.gradient_checkpointing_enable()
             policy.model.train()
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=config.learning_rate,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=all(p.is_floating_point() for p in self.parameters),
-        )
+        self.optimizer = make_optimiser(self.parameters, config)
         self.bad_in_a_row = 0
         self.length_cap = 0
+
+    # ---- what checkpoints hold ---------------------------------------------------------------------------------
+
+    write_shards: Callable[[Path], None] | None = None
+    """Makes all processes write their parts of the optimiser; None where one process holds it whole."""
+
+    def load_optimiser(self, state: dict[str, Any]) -> None:
+        """Take the state of an optimiser that one process held whole."""
+        self.optimizer.load_state_dict(state)
+
+    def read_shards(self, folder: Path) -> None:
+        """Take the state of an optimiser from what several processes wrote."""
+        shards.load_optimiser(folder, self.policy.model, self.optimizer)
+
+    def load_teachers(self, state: dict[str, Any]) -> None:
+        """Restore reference and teacher weights."""
+        self.teachers.load_state_dict(state)
+
+    # ---- training ----------------------------------------------------------------------------------------------
 
     @property
     def device(self) -> Any:
@@ -143,8 +159,7 @@ class Learner:
             Unstable: too many optimiser steps in a row were not finite or their ratio exploded.
         """
         config, metrics = self.config, StepMetrics()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(step)
+        set_learning_rate(self.optimizer, self.learning_rate(step))
         if config.minibatches > 1:  # later mini-batches see weights that moved: the old policy is scored first
             self.score(rows, "old")
         self.teachers.prepare(self, rows)
@@ -173,6 +188,8 @@ class Learner:
             if not key.startswith("_")
         }
         out |= {key: value / max(rehearsed, 1) for key, value in stored.sums.items()}
+        out |= {name: sums[f"_{name}"] for name in ("trained_tokens", "positions", "attended")}
+        out["head_positions"] = sums["_scored"]
         out["loss"] = sums["_loss"] / max(config.epochs * config.minibatches, 1)
         out["grad_norm"] = float(np.mean(norms)) if norms else 0.0
         out["learning_rate"] = self.learning_rate(step)
@@ -248,6 +265,12 @@ class Learner:
         for batch, counts in self._work(self.batches(live) if live else []):
             collated = collate([live[i] for i in batch], self.device)
             seen = metrics if counts else StepMetrics()
+            done = work(
+                [row.context for row in collated.rows],
+                [len(row.sample) for row in collated.rows],
+                shared=self.forward.decoder is not None,
+            )
+            seen.add({"_positions": done.positions, "_attended": done.attended, "_scored": len(collated.targets_N)})
             token_batch = self._token_batch(collated, norm, seen, first=first)
             loss, values = self.objective.loss(token_batch)
             seen.add(values)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
-import resource
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +12,32 @@ import numpy as np
 import torch
 
 from . import checkpoint as ckpt
+from . import snapshot
+from .allocator import keep_freed_memory
 from .balance import Balanced
 from .batcher import Batcher
 from .chat import ChatFormat
-from .config import ConfigError, RunConfig
+from .config import RunConfig
 from .decide import decide, describe_rollouts, gather
 from .direct import direct_step, first_prompts
 from .engines import make_engine
-from .engines.base import EngineFailed, SamplingParams
+from .engines.base import SamplingParams
 from .engines.sampling import seed_of
 from .evaluation import EvalReport, Evaluator
-from .events import Callback, Event, RunResult, StopTraining
-from .feasible import refuse
-from .interrupts import Interrupted, Interrupts
-from .judgements import judge_metrics, questions
-from .judging import JudgeFailed, Judging, Verdicts
+from .events import Callback, Event, RunResult
+from .interrupts import Interrupts
+from .judging import Judging, Verdicts
 from .learner import Learner, Unstable
-from .lora import is_adapted
+from .measuring import measured, probed
 from .objectives import registry
-from .objectives.probes import answer_probs
 from .objectives.types import RolloutBatch
-from .oom import advice, is_out_of_memory
 from .policy import Policy, load_policy
 from .records import training_record
 from .rehearsal import Rehearsal
 from .rollout import Play, RolloutWorker
 from .rows import Row
 from .runfolder import RunFolder
-from .samples import Sample
+from .speed import Speed
 from .staleness import staleness
 from .tasks import TaskRef, TaskSource
 from .warmup import warm_up
@@ -102,6 +96,9 @@ class Trainer:
         self.chat = ChatFormat(
             self.policy.tokenizer, self.policy.end_ids, on_rewrite=self.config.rollout.on_template_rewrite
         )
+        if self.policy.device.type == "cpu":
+            keep_freed_memory()
+        self.speed = Speed.of(self.policy, self.config.log.peak_flops)
         self.engine = self._engine_for(self.policy)
         self.worker = RolloutWorker(
             self.source, self.chat, self.config.rollout, self.config.seed, prompt=self.objective.prompt
@@ -119,7 +116,7 @@ class Trainer:
             self.save()
         else:
             self._make_learner()
-            self._restore(found)
+            snapshot.restore(self, found)
             self._prepare_rehearsal()
             self.folder.start(self.step)
             self._emit("start", message=f"resumed {self.folder.path} at step {self.step}")
@@ -140,12 +137,6 @@ class Trainer:
 
     def _new_learner(self) -> Learner:
         return Learner(self.policy, self.objective, self.config.train, self.config.rollout.temperature)
-
-    def _optimiser_state(self) -> dict[str, Any]:
-        return self.learner.optimizer.state_dict()
-
-    def _load_optimiser_state(self, state: dict[str, Any]) -> None:
-        self.learner.optimizer.load_state_dict(state)
 
     def _make_learner(self) -> None:
         self.learner = self._new_learner()
@@ -201,47 +192,17 @@ class Trainer:
 
     def save(self) -> Path:
         """Write a checkpoint of the current step."""
-        tensors: dict[str, Any] = {
-            "optimizer": self._optimiser_state(),
-            "teachers": self.learner.teachers.state_dict(),
-        }
-        if is_adapted(self.policy.model):
-            tensors["adapters"] = {n: p for n, p in self.policy.model.named_parameters() if p.requires_grad}
-        state = {
-            **self._position(),
-            "memory": self.memory,
-            "version": self.engine.version,
-            "bad_in_a_row": self.learner.bad_in_a_row,
-            "warmup": self.warmup,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        }
-        path = ckpt.save(self.folder.checkpoints, self.step, self.policy, tensors, state, self.config.train.keep)
+        path = snapshot.save(self)
         self._emit("checkpoint", message=str(path))
         return path
 
-    def _position(self) -> dict[str, Any]:
+    def position(self) -> dict[str, Any]:
         """Which tasks come next."""
         return {"cursor": self.cursor}
 
-    def _restore_position(self, state: dict[str, Any]) -> None:
+    def restore_position(self, state: dict[str, Any]) -> None:
+        """The inverse of `position`."""
         self.cursor = state["cursor"]
-
-    def _restore(self, found: ckpt.Checkpoint) -> None:
-        tensors = ckpt.load_tensors(found)
-        self._load_optimiser_state(tensors["optimizer"])
-        self.learner.teachers.load_state_dict(tensors["teachers"])
-        if "adapters" in tensors:
-            self.policy.model.load_state_dict(tensors["adapters"], strict=False)
-        state = found.state
-        self.step, self.memory = found.step, state["memory"]
-        self._restore_position(state)
-        self.learner.bad_in_a_row, self.warmup = state["bad_in_a_row"], state["warmup"]
-        self.engine.update_weights(self.policy.model, state["version"])
-        for path in sorted((self.folder.path / "evals").glob("step-*.json")):
-            report = EvalReport.model_validate_json(path.read_text(encoding="utf-8"))
-            if report.step <= self.step:
-                self.evals[report.step] = report
 
     # ---- one step ----------------------------------------------------------------------------------------------
 
@@ -292,17 +253,13 @@ class Trainer:
             best = float(batch.rewards_B[batch.scored_B].max())
             self.memory["best_reward"] = max(best, self.memory.get("best_reward", best))
         done = time.perf_counter()
-        described = describe_rollouts(batch) | self._first_success(batch)
         metrics = {
-            **described,
+            **describe_rollouts(batch),
+            **self._first_success(batch),
             **decided,
             **learned,
+            **verdicts.metrics(),
             "sampling_rounds": float(rounds),
-            "judge_requests": float(verdicts.requests),
-            "judge_calls": float(questions(verdicts.answers)),
-            "judge_unplaced": float(verdicts.unplaced),
-            "judge_failed_groups": float(len(verdicts.failed_groups)),
-            **judge_metrics(verdicts.answers),
             "version": float(self.engine.version),
             "time/rollout": sampled - clock - verdicts.seconds,
             "time/sampling": sampling,
@@ -311,10 +268,9 @@ class Trainer:
             "time/train": trained - judged,
             "time/update": receipt.ms / 1e3,
             "time/step": done - clock,
-            "tokens_per_second": described["tokens"] / max(sampling, 1e-9),
-            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             **self._feed_metrics(),
         }
+        metrics |= self.speed.metrics(metrics, self.policy.device)
         self.last = metrics
         self.folder.metrics(self.step, metrics)
         self.folder.rollouts(self.step, plays, training_record(batch, rows))
@@ -375,49 +331,10 @@ class Trainer:
             refs += [ref for ref in found if ref.seed not in skip]
         return refs, cursor
 
-    def _measured(self, batch: RolloutBatch, samples: dict[str, list[Sample]]) -> RolloutBatch:
-        """The batch with the numbers its objective wants before the advantage: reference log-probs, entropies."""
-        wants = {"batch_reference", "batch_entropy"} & self.objective.needs
-        if not wants:
-            return batch
-        rows = [Row(sample, np.zeros(len(sample))) for parts in samples.values() for sample in parts]
-        sums = {name: dict.fromkeys(batch.ids, 0.0) for name in wants}
-        if "batch_reference" in wants:
-            self.learner.score(rows, "batch_reference", forward=self.learner.teachers.initial)
-        if "batch_entropy" in wants:
-            self.learner.entropies(rows, "batch_entropy")
-        for row in rows:
-            for name in wants:
-                sums[name][row.sample.rollout_id] += float(row.scores[name][row.sample.mask_T].sum())
-        arrays = {name: np.array([values[i] for i in batch.ids]) for name, values in sums.items()}
-        lengths = np.maximum(batch.lengths_B if batch.lengths_B is not None else 1, 1)
-        entropies = arrays.get("batch_entropy")
-        return replace(
-            batch,
-            ref_logp_sums_B=arrays.get("batch_reference"),
-            entropies_B=None if entropies is None else entropies / lengths,
-        )
-
-    def _probed(self, batch: RolloutBatch, plays: list[Play]) -> RolloutBatch:
-        """The batch with the probabilities of the reference answers, where the objective is rewarded by them."""
-        if "answer_probs" not in self.objective.needs:
-            return batch
-        answers = {play.group.id: play.group.task.answer for play in plays}
-        if all(answer is None for answer in answers.values()):
-            raise ConfigError(
-                f"objective {self.objective.name!r} scores reference answers, and env {self.config.env.id!r} has none "
-                "that is a text or a number; use grpo with its rewards, or an environment whose tasks carry an answer"
-            )
-        references = ["" if answers[r.group_id] is None else str(answers[r.group_id]) for r in batch.rollouts]
-
-        def score(prompts: Any, targets: Any) -> list[np.ndarray]:
-            return [scored.logp for scored in self.engine.score(prompts, targets)]
-
-        return replace(batch, answer_probs=answer_probs(batch.rollouts, references, score, self.chat.encode))
-
     def _decide(self, plays: list[Play], verdicts: Verdicts) -> tuple[RolloutBatch, list[Row], dict[str, float], Any]:
         batch, samples = gather(plays, verdicts, self.config.rollout.max_new_tokens)
-        batch = self._measured(self._probed(batch, plays), samples)
+        batch = probed(batch, plays, self.objective, self.engine, self.chat, self.config.env.id)
+        batch = measured(batch, samples, self.objective, self.learner)
         memory = json.loads(json.dumps(self.memory))
         rows, decided = decide(self.objective, batch, samples, memory, self.chat.first_of)
         return batch, rows, decided, memory
@@ -474,65 +391,3 @@ class Trainer:
         for part in (self.engine, self.source, self.judging, self.folder):
             if part is not None:
                 part.close()
-
-
-def train_run(
-    config: RunConfig,
-    *,
-    resume: bool = False,
-    callbacks: Iterable[Callback] = (),
-    factory: Callable[[], Any] | None = None,
-    judge_client: Any = None,
-) -> RunResult:
-    """Train; see `palaestra.trainer.train`."""
-    refuse(config, registry.get(config.objective.name, config.objective.params))
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from .distributed import follower, join, refuse_distributed
-
-        refuse_distributed(config, registry.get(config.objective.name, config.objective.params))
-        if join():
-            follower(config)
-            raise SystemExit(0)
-    folder = RunFolder(config, resume=resume)
-    trainer = None
-    try:
-        trainer = trainer_class(config)(config, folder, callbacks, factory, judge_client)
-        stopped = interrupted = None
-        lost = False  # whether the step broke off half-way: what is in memory is then no state to save
-        with trainer.interrupts:
-            try:
-                trainer.open()
-                gc.freeze()  # modules and weights live to the end: walking them at every collection costs 5 % of a step
-                trainer.run()
-            except Interrupted as signal:
-                stopped, interrupted = f"stopped by signal {signal.number}", signal.number
-            except (JudgeFailed, Unstable, EngineFailed, StopTraining) as error:
-                stopped = str(error) or "stopped by a callback"
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                stopped, lost = advice(error, config, trainer.step), True
-            if stopped is not None and not lost and hasattr(trainer, "learner"):
-                trainer.save()
-        result = trainer.result(stopped, interrupted)
-        trainer._emit("end", message=stopped or f"done; see {folder.path}")
-        return result
-    finally:
-        gc.unfreeze()
-        if trainer is not None:
-            trainer.close()
-        else:
-            folder.close()
-
-
-def trainer_class(config: RunConfig) -> type[Trainer]:
-    """The loop that a run file asks for, in this process."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from .distributed import DistributedTrainer
-
-        return DistributedTrainer
-    if config.rollout.max_staleness:
-        from .asynchronous import AsyncTrainer
-
-        return AsyncTrainer
-    return Trainer

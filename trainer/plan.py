@@ -3,6 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a forward pass goes through, padding left out.
+
+    Attributes:
+        positions: tokens that pass the layers.
+        attended: sum over them of the tokens each looks at.
+    """
+
+    positions: int
+    attended: int
+
+
+def work(prompts: Sequence[tuple[int, ...]], lengths: Sequence[int], *, shared: bool = True) -> Work:
+    """Tokens of one micro-batch; a shared prompt counts once.
+
+    Example:
+        >>> work([(1, 2), (1, 2)], [3, 3])
+        Work(positions=8, attended=27)
+    """
+    positions = attended = 0
+    heads = set(prompts) if shared else prompts
+    for prompt in heads:
+        positions += len(prompt)
+        attended += len(prompt) * (len(prompt) + 1) // 2
+    for prompt, length in zip(prompts, lengths, strict=True):
+        positions += length
+        attended += length * len(prompt) + length * (length + 1) // 2
+    return Work(positions, attended)
 
 
 def plan(

@@ -15,8 +15,10 @@ from .rollout import Play
 
 MAY_CHANGE = {
     *("out", "log", "env.url", "env.token", "rollout.step_timeout"),
-    *("train.token_budget", "train.head_chunk", "train.gradient_checkpointing"),  # how, not what, is computed
-    *("train.steps", "train.checkpoint_every", "train.keep", "train.max_bad_steps"),
+    # how, not what, is computed
+    *("train.token_budget", "train.head_chunk", "train.gradient_checkpointing", "train.compile"),
+    *("train.steps", "train.checkpoint_every", "train.max_bad_steps"),
+    *("train.keep", "train.keep_every", "train.keep_best"),
     *("judge.url", "judge.token", "judge.timeout", "judge.on_failure"),
 }
 """Settings that a resumed run may have changed without becoming another run."""

@@ -68,6 +68,21 @@ class Shape:
         """Key-value cache of one token."""
         return 2 * self.layers * self.kv_heads * self.head_dim * bytes_each
 
+    def flops(self, positions: float, attended: float, head_positions: float) -> float:
+        """Operations of forward and backward over some work; computing things a second time to save memory is none.
+
+        Args:
+            positions: tokens that went through the layers.
+            attended: sum over them of the tokens each looked at.
+            head_positions: tokens whose logits were computed.
+        """
+        head = self.hidden * self.vocabulary
+        return 3 * (
+            2 * (self.matrices - head) * positions
+            + 4 * self.layers * self.heads * self.head_dim * attended
+            + 2 * head * head_positions
+        )
+
     def train_flops(self, context: float, *, recompute: bool = False) -> float:
         """Operations to train on one token at a mean context length; `recompute` is gradient checkpointing."""
         forward = 2 * self.matrices + 4 * self.layers * self.heads * self.head_dim * context
