@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Collection
 
-from .compare import NeedsWorker, Result, compare_texts
+from .compare import NeedsWorker, Result, compare_texts, last_resort_helps
 from .explain import explain
 from .extract import extract
-from .pool import PoolError
+from .pool import LAST_RESORT_DEADLINE, PoolError
 from .pool import pool as shared_pool
 from .verdict import Reason, Verdict
 
@@ -25,12 +26,13 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FRACTION = re.compile(r"(-?)(?:\\[dt]?frac\{(-?[0-9]{1,18})\}\{(-?[0-9]{1,18})\}|(-?[0-9]{1,18})(?:/([0-9]{1,18}))?)")
 
 
-def equal(gold: str, answer: str) -> Result:
+def equal(gold: str, answer: str, extras: Collection[str] = ()) -> Result:
     """Compare two answer texts, without looking for the answer in a response.
 
     Args:
         gold: the gold answer.
         answer: the answer alone.
+        extras: ``["sympy"]`` asks sympy, where it is installed, about what would stay undecided; see `symbolic`.
 
     Returns:
         The outcome with ``ok``, ``reason`` and the kinds of both answers.
@@ -46,9 +48,12 @@ def equal(gold: str, answer: str) -> Result:
         same = left[0] * right[1] == right[0] * left[1]
         return Result(same, Reason.EQUAL if same else Reason.WRONG, "number", "number")
     try:
-        return compare_texts(gold, answer, heavy=False)
+        result = compare_texts(gold, answer, heavy=False)
     except NeedsWorker:
-        return shared_pool().compare(gold, answer)
+        result = shared_pool().compare(gold, answer)
+    if "sympy" in extras and last_resort_helps(gold, result):
+        result = shared_pool().compare(gold, answer, LAST_RESORT_DEADLINE, last_resort=True)
+    return result
 
 
 def _plain_fraction(text: str) -> tuple[int, int] | None:
@@ -63,12 +68,13 @@ def _plain_fraction(text: str) -> tuple[int, int] | None:
     return (-numerator if sign else numerator, denominator) if denominator else None
 
 
-def verify(gold: str | int | float, response: str) -> Verdict:
+def verify(gold: str | int | float, response: str, extras: Collection[str] = ()) -> Verdict:
     r"""Judge the answer a response commits to.
 
     Args:
         gold: the gold answer, as text in LaTeX or plain notation, or a number.
         response: the whole response of a model; see `extract` for where its answer is looked for.
+        extras: ``["sympy"]`` for a last resort that may take seconds; see `equal`.
 
     Returns:
         A verdict, true exactly when the answer is right. An answer that is malformed, too large or too expensive
@@ -82,15 +88,15 @@ def verify(gold: str | int | float, response: str) -> Verdict:
     if found.text is None:
         return Verdict(False, found.reason, None, seconds=time.perf_counter() - start)
     text = found.text.strip()
-    result = equal(str(gold), text)
+    result = equal(str(gold), text, extras)
     return Verdict(
         result.ok, result.reason, text[:2000], result.gold_kind, result.pred_kind, time.perf_counter() - start
     )
 
 
-async def averify(gold: str | int | float, response: str) -> Verdict:
+async def averify(gold: str | int | float, response: str, extras: Collection[str] = ()) -> Verdict:
     """`verify` for event loops: runs in a thread, so the loop stays free."""
-    return await asyncio.to_thread(verify, gold, response)
+    return await asyncio.to_thread(verify, gold, response, extras)
 
 
 def warm_up() -> None:

@@ -8,6 +8,8 @@ from .brackets import parenthesis
 from .cursor import ONE, TWO, bad
 from .lex import Node, number_node
 from .notation import FUNCTION_ALIASES, FUNCTIONS, GREEK, INVERSE
+from .opaque import NOTHING
+from .verdict import Unreadable
 
 if TYPE_CHECKING:
     from .parse import Parser
@@ -79,11 +81,27 @@ def argument_command(p: Parser) -> bool:
 
 
 def opaque(p: Parser, name: str) -> Node:
-    """A sum, product, integral or limit, kept as written."""
-    parts: list[Node] = []
+    """A sum, product, integral or limit with its bounds, kept as written."""
+    bounds = {"_": NOTHING, "^": NOTHING}
     for _ in range(2):
         if p.is_("_", "^"):
             mark = p.token.value
             p.at += 1
-            parts.append(p.made("sym", mark + p.raw_argument()))
-    return p.made("opaque", name, *sorted(parts), p.term())
+            bounds[mark] = bound(p)
+    return p.made("opaque", name, bounds["_"], bounds["^"], p.term())
+
+
+def bound(p: Parser) -> Node:
+    r"""What stands below or above an operator; a name made of its characters where it is no formula, as in ``0^+``."""
+    tokens, state = list(p.tokens), (p.at, p.depth, p.nodes, p.bars, p.head)
+    try:
+        if not p.accept("{"):
+            return p.argument(signed=True)
+        node = p.items(("}",))
+        if p.accept("to"):
+            node = p.made("rel", ("to",), (node, p.sum()), (None, None))
+        p.expect("}")
+        return node
+    except Unreadable:
+        p.tokens, (p.at, p.depth, p.nodes, p.bars, p.head) = tokens, state
+        return p.made("sym", f"_{p.raw_argument()}")

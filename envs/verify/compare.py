@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .exact import Budget, NotRational, Undefined
-from .identity import NeedsWorker, Undecided, Values, symbols
+from .identity import NeedsWorker, Undecided, Values, contains, symbols
 from .judge import Judge, Mismatch
 from .lex import Node, lex
 from .notation import OPAQUE
@@ -185,8 +185,14 @@ def _compare(gold: str, answer: str, heavy: bool) -> Result:
             except Undecided:
                 reason = Reason.UNDECIDED
             except (Undefined, NotRational, ZeroDivisionError, OverflowError):
-                reason = Reason.MALFORMED if reason is Reason.WRONG else reason
+                if reason is Reason.WRONG:
+                    reason = Reason.UNDECIDED if contains(left, "opaque") else Reason.MALFORMED
     return Result(False, reason, kind_of(golds[0]), kind_of(answers[0]))
+
+
+def last_resort_helps(gold: str, result: Result) -> bool:
+    """May a computer algebra system say more than this result does?"""
+    return result.reason is Reason.UNDECIDED or (result.reason is Reason.WRONG and bool(restates(gold)))
 
 
 def _with_point(answer: str, golds: tuple[Node, ...]) -> str | None:

@@ -157,7 +157,7 @@ class Values:
 
         with mp.workdps(60):
             ratio, common = None, 0
-            for values in self._real_values([left, right], names):
+            for values in self._values([left, right], self.points(names)):
                 a, b = values
                 if abs(a) < 1e-30 or abs(b) < 1e-30:
                     return False
@@ -202,34 +202,33 @@ class Values:
         return close(lambda dps: (self.value(left, dps, log=log), self.value(right, dps, log=log)))
 
     def _identical(self, left: Node, right: Node, names: list[str], log: int) -> bool:
+        """Real values at real points; where both sides share too few, principal values; then complex points."""
         from mpmath import mp
 
-        common = 0
         with mp.workdps(60):
-            for a, b in self._real_values([left, right], names, log):
-                common += 1
-                scale = max(abs(a), abs(b))
-                if abs(a - b) > scale * mp.mpf(10) ** -25 and abs(a - b) > mp.mpf(10) ** -45:
-                    return False
-        if common < MIN_POINTS:
-            raise Undecided
-        return True
+            for points, principal in ((self.points, False), (self.points, True), (self.complex_points, True)):
+                common = 0
+                for a, b in self._values([left, right], points(names), log, principal):
+                    common += 1
+                    scale = max(abs(a), abs(b))
+                    if abs(a - b) > scale * mp.mpf(10) ** -25 and abs(a - b) > mp.mpf(10) ** -45:
+                        return False
+                if common >= MIN_POINTS:
+                    return True
+        raise Undecided
 
-    def _real_values(self, nodes: list[Node], names: list[str], log: int = 0) -> Iterator[list[Any]]:
-        """Values of all nodes at common real points of every sign, then at whole numbers."""
-        from mpmath import mpf
-
-        from .numeric import Evaluator, fraction_value
+    def _values(
+        self, nodes: list[Node], points: Iterator[dict[str, Any]], log: int = 0, principal: bool = False
+    ) -> Iterator[list[Any]]:
+        """Values of all nodes at the points where they all have one."""
+        from .numeric import Evaluator, value_of
 
         found = 0
-        for tried, point in enumerate(self.points(names)):
+        for tried, point in enumerate(points):
             if found >= ENOUGH_POINTS and tried >= MIN_TRIED and isinstance(next(iter(point.values())), Fraction):
                 continue
             evaluate = Evaluator(
-                {name: fraction_value(v) if isinstance(v, Fraction) else mpf(v) for name, v in point.items()},
-                self.budget,
-                1,
-                log,
+                {name: value_of(value) for name, value in point.items()}, self.budget, 1, log, principal
             )
             try:
                 values = [evaluate(node) for node in nodes]
@@ -239,6 +238,16 @@ class Values:
             yield values
             if tried > 32 and found >= ENOUGH_POINTS + 2:
                 return
+
+    def complex_points(self, names: list[str]) -> Iterator[dict[str, Any]]:
+        """Points in all quadrants of the complex plane, as pairs of fractions."""
+        rng = random.Random(self.seed)
+
+        def part() -> Fraction:
+            return rng.choice((-1, 1)) * rng.choice(_SCALES) * Fraction(rng.randrange(100, 1000), 700)
+
+        for _ in range(ENOUGH_POINTS):
+            yield {name: (part(), part()) for name in names}
 
     def points(self, names: list[str]) -> Iterator[dict[str, Any]]:
         """Real points of all signs at several scales, then whole numbers."""

@@ -47,10 +47,13 @@ class Evaluator:
         budget: steps that may still be used.
         degrees: what the degree sign stands for outside trigonometric functions: 1 or pi/180.
         log: base of a plain ``log``, 0 for the natural one.
+        principal: take the principal complex value where there is no real one, instead of raising `Undefined`.
     """
 
-    def __init__(self, point: Mapping[str, Any], budget: Budget, degrees: Any = 1, log: int = 0) -> None:
-        self.point, self.budget, self.degrees, self.log = point, budget, degrees, log
+    def __init__(
+        self, point: Mapping[str, Any], budget: Budget, degrees: Any = 1, log: int = 0, principal: bool = False
+    ) -> None:
+        self.point, self.budget, self.degrees, self.log, self.principal = point, budget, degrees, log, principal
 
     def __call__(self, node: Node) -> Any:
         """The value as ``mpf`` or ``mpc``.
@@ -103,9 +106,11 @@ class Evaluator:
                 return _real(mpmath.exp(_bounded(value, MAX_EXPONENT)))
             if isinstance(base, mpf) and isinstance(value, mpf):
                 if base <= 0:
-                    if base == 0 or value != int(_bounded(value)):
+                    if base != 0 and value == int(_bounded(value)):
+                        return base ** int(value)
+                    if base == 0 or not self.principal:
                         raise Undefined("power of a negative number") from None
-                    return base ** int(value)
+                    return mpc(base) ** value
                 _bounded(value * (1 + abs(mpmath.log(base))), MAX_EXPONENT)
                 return base**value
             if base == 0:
@@ -122,7 +127,9 @@ class Evaluator:
             return _real(base**exponent.numerator)
         if isinstance(base, mpf) and base < 0:
             if exponent.denominator % 2 == 0:
-                raise Undefined("even root of a negative number")
+                if not self.principal:
+                    raise Undefined("even root of a negative number")
+                return mpc(base) ** (mpf(exponent.numerator) / exponent.denominator)
             size = (-base) ** (mpf(exponent.numerator) / exponent.denominator)
             return -size if exponent.numerator % 2 else size
         _bounded(exponent.numerator / exponent.denominator, MAX_EXPONENT)
@@ -141,7 +148,9 @@ class Evaluator:
             raise Undefined("degree of a root")
         if isinstance(value, mpf) and value < 0:
             if degree.numerator % 2 == 0:
-                if not self.point:  # the root of a negative number is imaginary; of a negative variable, undefined
+                if (
+                    self.principal or not self.point
+                ):  # the root of a negative number is imaginary; of a negative variable, undefined
                     return (
                         mpc(0, 1) * self.root(-value, degree_node)
                         if degree == 2
@@ -187,6 +196,8 @@ class Evaluator:
             return mpmath.arg(value)
         if name in ("fact", "fact2", "binom"):
             return self.factorial(name, values)
+        if name in ("arcsin", "arccos") and self.principal:
+            return mpmath.asin(value) if name == "arcsin" else mpmath.acos(value)
         if not all(isinstance(v, mpf) for v in values):
             raise Undefined("a real number is expected")
         if name in ("arcsin", "arccos"):
@@ -226,7 +237,7 @@ class Evaluator:
     def logarithm(self, name: str, values: list[Any]) -> Any:
         """Logarithms of positive numbers, or of complex ones."""
         for value in values:
-            if value == 0 or (isinstance(value, mpf) and value < 0):
+            if value == 0 or (isinstance(value, mpf) and value < 0 and not self.principal):
                 raise Undefined("logarithm of a number that is not positive")
         if name == "logb":
             below = mpmath.log(values[0])
@@ -279,6 +290,8 @@ def _minor(rows: list[list[Any]]) -> Any:
     return total
 
 
-def fraction_value(value: Fraction) -> Any:
-    """A fraction as ``mpf`` at the current precision."""
-    return mpf(value.numerator) / value.denominator
+def value_of(value: Any) -> Any:
+    """A fraction, a pair of fractions or a whole number at the current precision, as ``mpf`` or ``mpc``."""
+    if isinstance(value, tuple):
+        return mpc(*(value_of(part) for part in value))
+    return mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else mpf(value)

@@ -22,6 +22,7 @@ from .compare import Result
 from .verdict import Reason
 
 DEADLINE = 0.8  # seconds for one comparison, once the worker is running
+LAST_RESORT_DEADLINE = 10.0  # the same for one that sympy is asked about; importing it alone takes a second or more
 START_DEADLINE = 30.0
 _WORKER = Path(__file__).with_name("worker.py")
 
@@ -61,7 +62,7 @@ class _Worker:
             chunks += chunk
         return chunks
 
-    def ask(self, gold: str, answer: str, deadline: float) -> Result | None:
+    def ask(self, gold: str, answer: str, deadline: float, last_resort: bool = False) -> Result | None:
         """The outcome of one comparison; None if it took too long. The caller kills the worker then.
 
         Raises:
@@ -72,7 +73,7 @@ class _Worker:
                 if not self.line(time.monotonic() + START_DEADLINE):
                     raise PoolError("the verifier's worker did not start")
                 self.ready = True
-            self.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+            self.stdin.write(json.dumps([gold, answer, last_resort]).encode() + b"\n")
             self.stdin.flush()
             reply = self.line(time.monotonic() + deadline)
         except OSError as error:
@@ -114,8 +115,10 @@ class Pool:
                 worker.stop()
         return _Worker()
 
-    def compare(self, gold: str, answer: str, deadline: float = DEADLINE) -> Result:
+    def compare(self, gold: str, answer: str, deadline: float = DEADLINE, last_resort: bool = False) -> Result:
         """Compare two answers in a worker; one that takes too long is killed and its answer is wrong.
+
+        With ``last_resort`` the worker asks sympy, if it is installed, about what stays undecided otherwise.
 
         Raises:
             PoolError: two workers in a row could not be started or died.
@@ -125,7 +128,7 @@ class Pool:
                 worker = self._take()
                 kept = False
                 try:
-                    result = worker.ask(gold, answer, deadline)
+                    result = worker.ask(gold, answer, deadline, last_resort)
                     kept = result is not None
                 except PoolError:
                     if attempt:
