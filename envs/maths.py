@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..schema import Message, Task
-from .maths_families import FAMILIES, LEVELS
+from .maths_families import FAMILIES, LEVELS, SUBJECTS
 from .registry import env
 
-INSTRUCTION = "Give the exact final answer in \\boxed{}."
+INSTRUCTION = "Give the exact final answer, worked out, in \\boxed{}."
 
 
 @env("palaestra/Math-v0", local_only=("tasks",))
@@ -32,7 +32,7 @@ def maths(
 
     Args:
         rng: drawn from by ``reset(seed=)``.
-        family: a generated family, several joined by commas, or ``mixed`` for all.
+        family: a generated family or a subject, several joined by commas, or ``mixed`` for all.
         level: difficulty from 1 to 5; 0 draws a level for each task.
         tasks: a file of problems instead of generated ones, in the columns of GSM8K, MATH, AIME or DAPO.
         columns: names of the columns in that file, where they are not found by themselves.
@@ -40,10 +40,7 @@ def maths(
     """
     if tasks is not None:
         return _from_file(rng, tasks, columns, instruction)
-    names = sorted(FAMILIES) if family == "mixed" else [name.strip() for name in family.split(",")]
-    unknown = [name for name in names if name not in FAMILIES]
-    if unknown:
-        raise ValueError(f"family={unknown[0]!r} is no family; choose from {', '.join(sorted(FAMILIES))}, or 'mixed'")
+    names = _families(family)
     if level not in (0, *LEVELS):
         raise ValueError(f"level={level!r} is no level; choose 1 to 5, or 0 for any")
     name = names[int(rng.integers(len(names)))]
@@ -55,6 +52,20 @@ def maths(
         answer=answer,
         metadata={"family": name, "level": drawn, "split_key": problem, "form": "gold"},
     )
+
+
+def _families(family: str) -> list[str]:
+    """Names of families in place of "mixed" and of subjects."""
+    names: list[str] = []
+    for name in family.split(","):
+        name = name.strip()
+        if name != "mixed" and name not in SUBJECTS and name not in FAMILIES:
+            raise ValueError(
+                f"family={name!r} is none; choose 'mixed', a subject ({', '.join(sorted(SUBJECTS))}) "
+                f"or a family ({', '.join(sorted(FAMILIES))})"
+            )
+        names += sorted(FAMILIES) if name == "mixed" else SUBJECTS.get(name, (name,))
+    return list(dict.fromkeys(names))
 
 
 def _from_file(rng: np.random.Generator, path: str, columns: Mapping[str, str] | None, instruction: str) -> Task:

@@ -22,8 +22,6 @@ _FRACTION = re.compile(
     rf"|(?:{_NUMBER})\s*/\s*(?:{_NUMBER}))"
 )
 _STYLE = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|boldsymbol)\{(?=[^{}A-Za-z]*\})([^{}]*)\}")
-_RELATION = re.compile(r"[<>≤≥]|\\(?:leq?|geq?|lt|gt|cup)(?![A-Za-z])|,|\bor\b|\band\b|\\text\{[^{}]*\}")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
 _WHOLE = re.compile(r"[-+−]?(?:\d{1,3}(?:[, ]\d{3})+|\d+)(?:\.0*)?")
 _WRITTEN = re.compile(
     r"[-+−]?\s*(?:(?:\d{1,3}(?:[, ]\d{3})+|\d+)(?:\.\d*(?:\\overline\{\d+\}|\(\d+\))?)?|\.\d+)(?:[eE][-+−]?\d+)?"
@@ -53,7 +51,7 @@ def worked_out(answer: str, gold: str) -> bool:
 
 
 def in_form_of(answer: str, gold: str) -> bool:
-    r"""Whether an equal answer is as simple as the gold: no product or root more, and solved for the unknown.
+    r"""Whether an equal answer is worked out: unlike terms, nothing to multiply out or to draw, solved for the unknown.
 
     For generated tasks, which ask to expand, simplify or solve, so that the question itself is an equal form.
 
@@ -71,20 +69,9 @@ def in_form_of(answer: str, gold: str) -> bool:
     """
     if not worked_out(answer, gold):
         return False
-    plain = _bare(re.sub(r"\\(?:left|right)\b|[\s$]", "", answer[:2000]))
-    if "(" not in gold and "(" in plain:
-        return False
-    if plain.count("sqrt") + plain.count("√") > gold.count("sqrt") + gold.count("√"):
-        return False
-    sides = _RELATION.split(plain)
-    return len(sides) == 1 or not any(re.search(r"[a-z]", _COMMAND.sub("", s)) and len(s) > 1 for s in sides)
+    from .verify import is_simplified
 
-
-def _bare(text: str) -> str:
-    """``text`` without brackets that stand around the whole of it."""
-    while len(text) > 1 and text[0] == "(" and text.find(")") == len(text) - 1:
-        text = text[1:-1]
-    return text
+    return is_simplified(answer[:2000]) or not is_simplified(gold)
 
 
 def _is_number(text: str, whole: bool) -> bool:

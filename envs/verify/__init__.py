@@ -18,9 +18,12 @@ from .explain import explain
 from .extract import extract
 from .pool import LAST_RESORT_DEADLINE, PoolError
 from .pool import pool as shared_pool
+from .simplified import is_simplified
 from .verdict import Reason, Verdict
 
-__all__ = ["PoolError", "Reason", "Verdict", "averify", "equal", "explain", "extract", "verify", "warm_up"]
+__all__ = [
+    "PoolError", "Reason", "Verdict", "averify", "equal", "explain", "extract", "is_simplified", "verify", "warm_up",
+]  # fmt: skip
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FRACTION = re.compile(r"(-?)(?:\\[dt]?frac\{(-?[0-9]{1,18})\}\{(-?[0-9]{1,18})\}|(-?[0-9]{1,18})(?:/([0-9]{1,18}))?)")

@@ -58,9 +58,8 @@ def test_different_seeds_give_different_prompts(env_id):
     if "REPL" in env_id:
         pytest.skip("the text in the variable is the task; prompts only ask about it")
     count = {"palaestra/Travel-v0": 60, "palaestra/Code-v0": 200}.get(env_id, 1000)  # a world takes long to build
-    floor = {"palaestra/Math-v0": 0.8}.get(env_id, 0.95)  # its easiest families have few tasks
     prompts = {repr(env.reset(seed=seed)[0]) for seed in range(count)}
-    assert len(prompts) >= floor * count
+    assert len(prompts) >= 0.95 * count
 
 
 @pytest.mark.parametrize("env_id", IDS)

@@ -103,7 +103,7 @@ def test_generated_maths_cannot_be_answered_by_its_question():
     for family in FAMILIES:
         env = pl.make("palaestra/Math-v0", family=family, level=3)
         earned = 0
-        for seed in range(10):
+        for seed in range(6):
             prompt = env.reset(seed=seed)[0][-1]["content"]
             formulas = re.findall(r"\$([^$]+)\$", prompt)
             for formula in {*formulas, *(side for f in formulas for side in f.split("="))}:
