@@ -39,16 +39,18 @@ class Context:
         return b"".join(map(_bytes, self.parts))
 
     def pieces(self) -> Iterator[bytes]:
-        """The blob in pieces of a few megabytes, so that sending it needs no second copy."""
-        buffer = bytearray()
+        """The blob in pieces of about a megabyte, so that sending it needs no second copy; short texts go together."""
+        short: list[bytes] = []
+        held = 0
         for part in self.parts:
             for piece in _pieces(part):
-                buffer += piece
-                if len(buffer) >= 4 * _STEP:
-                    yield bytes(buffer)
-                    buffer.clear()
-        if buffer:
-            yield bytes(buffer)
+                short.append(piece)
+                held += len(piece)
+                if held >= _STEP:
+                    yield b"".join(short)
+                    short, held = [], 0
+        if short:
+            yield b"".join(short)
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
