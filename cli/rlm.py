@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,8 @@ def register(app: typer.Typer) -> None:
         concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 32,
         seconds: Annotated[float, typer.Option(help="Time for the whole run.")] = 600,
         cell_seconds: Annotated[float, typer.Option(help="Time for one cell.")] = 60,
+        reply_tokens: Annotated[int, typer.Option(help="Longest reply of a model with a REPL, in tokens.")] = 4_096,
+        sub_reply_tokens: Annotated[int, typer.Option(help="Longest reply of an llm call, in tokens.")] = 2_048,
         repl: Annotated[str, typer.Option(help="fork, process, docker, or unsafe_inprocess (no isolation).")] = "fork",
         seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
         html: Annotated[Path | None, typer.Option(help="Write the rollout tree there as one page.")] = None,
@@ -53,33 +56,52 @@ def register(app: typer.Typer) -> None:
         The exit code is 0 when the model answered, 3 when it did not, 4 when a budget ended, 5 when the model's server
         failed and 6 when the REPL broke.
         """
-        from ..rlm import Limits
+        from ..rlm import Limits, Worker, write_html
 
-        limits = Limits(
-            max_turns=max_turns, max_depth=max_depth, max_calls=max_calls, max_total_tokens=max_tokens,
-            max_cost=max_cost, max_concurrency=concurrency, wall_s=seconds, cell_s=cell_seconds,
-        )  # fmt: skip
+        if not question.strip():
+            raise typer.BadParameter("--question is empty; ask something")
+        for path in (html, trace):  # found out now, not after the run was paid for
+            if path is not None and not path.absolute().parent.is_dir():
+                raise typer.BadParameter(f"{path} cannot be written: there is no folder {path.absolute().parent}")
+        try:
+            Worker(repl)  # type: ignore[arg-type]
+            limits = Limits(
+                max_turns=max_turns, max_depth=max_depth, max_calls=max_calls, max_total_tokens=max_tokens,
+                max_cost=max_cost, max_concurrency=concurrency, wall_s=seconds, cell_s=cell_seconds,
+                reply_tokens=reply_tokens, sub_reply_tokens=sub_reply_tokens,
+            )  # fmt: skip
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
         context = read(files)
         result = asyncio.run(_run(context, question, model, sub_model, limits, repl, seed, trace, not json_output))
-        if html is not None:
-            from ..rlm import write_html
-
-            write_html(result.trace, html, question[:80])
         _report(result, json_output, html, trace)
+        if html is not None:
+            write_html(result.trace, html, question[:80])
         raise typer.Exit(_EXIT.get(result.status.value, 1))
 
 
 def read(files: list[Path]) -> str | dict[str, str]:
-    """The context: the text of one file, or the texts of several by name. Bytes that are no UTF-8 are replaced.
+    """The context: the text of one file, or the texts of several by name. Bytes that are no UTF-8 are replaced, and
+    said so.
 
     Raises:
-        typer.BadParameter: a directory, or nothing to read.
+        typer.BadParameter: a directory, a file that cannot be read, or one that is no text.
     """
     texts: dict[str, str] = {}
     for path in files:
         if path.is_dir():
             raise typer.BadParameter(f"{path} is a directory; give files (the shell expands {path}/*)")
-        texts[str(path)] = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise typer.BadParameter(f"{path} cannot be read: {error.strerror}") from None
+        if b"\0" in data[:8_192]:
+            raise typer.BadParameter(f"{path} is not text (it holds NUL bytes); extract its text first")
+        text = data.decode("utf-8", "replace")
+        damaged = text.count("\ufffd")
+        if damaged and "\ufffd".encode() not in data:
+            typer.echo(f"{path} is not all UTF-8; {damaged} characters were replaced", err=True)
+        texts[str(path)] = text.replace("\r\n", "\n").replace("\r", "\n")
     return next(iter(texts.values())) if len(texts) == 1 else texts
 
 
@@ -119,7 +141,7 @@ async def _run(
 
     root = await connect(model)
     sub = await connect(sub_model) if sub_model else None
-    view = LiveTree() if live else None
+    view = LiveTree(limits) if live else None
     try:
         async with RLM(root, sub, limits, repl, listener=view.hear if view else None) as engine:
             if view is None:
@@ -133,15 +155,21 @@ async def _run(
 
 
 class LiveTree:
-    """The rollout tree in the terminal while it grows; a context manager."""
+    """The rollout tree in the terminal while it grows, and what it has cost; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        limits: of the run, to show what is left.
+    """
+
+    def __init__(self, limits: Any) -> None:
         from rich.console import Console
         from rich.live import Live
 
+        self.limits = limits
         self.nodes: dict[str, Node] = {}
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, refresh_per_second=8, get_renderable=self.render, transient=False)
+        self._began = time.monotonic()
 
     def __enter__(self) -> LiveTree:
         self._live.start()
@@ -149,35 +177,58 @@ class LiveTree:
 
     def __exit__(self, *exc: object) -> None:
         self._live.stop()
+        if not self._console.is_terminal:
+            self._console.line()
 
     def hear(self, what: str, node: Node) -> None:
         """A listener of the engine."""
         self.nodes[node.id] = node
 
     def render(self) -> Any:
-        """The tree as a rich renderable; of many children only the last ones and a count."""
+        """The tree as a rich renderable. Of many children the last ones and a count are shown; what is below a child
+        that has ended is a count too, so that a large tree stays on the screen."""
+        from rich.console import Group
         from rich.text import Text
         from rich.tree import Tree as RichTree
 
-        if not self.nodes:
+        nodes = list(self.nodes.values())
+        if not nodes:
             return Text("starting ...")
-        children: dict[str | None, list[Node]] = {}
-        for node in list(self.nodes.values()):
-            children.setdefault(node.parent, []).append(node)
+        below: dict[str | None, list[Node]] = {}
+        for node in nodes:
+            below.setdefault(node.parent, []).append(node)
 
         def grow(node: Node, branch: RichTree) -> None:
-            below = children.get(node.id, [])
-            hidden = len(below) - _SHOWN_CHILDREN
+            children = below.get(node.id, [])
+            hidden = len(children) - _SHOWN_CHILDREN
             if hidden > 0:
-                done = sum(bool(child.status) for child in below[:hidden])
+                done = sum(bool(child.status) for child in children[:hidden])
                 branch.add(Text(f"{hidden} earlier sub-calls, {done} done", style="dim"))
-            for child in below[-_SHOWN_CHILDREN:]:
-                grow(child, branch.add(line(child)))
+            for child in children[-_SHOWN_CHILDREN:]:
+                text = line(child)
+                if child.status and child.id in below:
+                    text.append(f"  ({len(below[child.id])} sub-calls)", style="dim")
+                    branch.add(text)
+                else:
+                    grow(child, branch.add(text))
 
-        root = children[None][0]
+        root = below[None][0]
         tree = RichTree(line(root))
         grow(root, tree)
-        return tree
+        return Group(tree, self._footer(nodes))
+
+    def _footer(self, nodes: list[Node]) -> Any:
+        from rich.text import Text
+
+        replies = [turn.reply for node in nodes for turn in node.turns]
+        tokens = sum((reply.prompt_tokens or 0) + (reply.completion_tokens or 0) for reply in replies)
+        running = sum(not node.status for node in nodes if node.kind == "llm")
+        most = f" of {self.limits.max_total_tokens:,}" if self.limits.max_total_tokens else ""
+        return Text(
+            f"{time.monotonic() - self._began:.0f} of {self.limits.wall_s:g} s · {len(nodes) - 1} of "
+            f"{self.limits.max_calls} sub-calls, {running} open · {tokens:,}{most} tokens",
+            style="dim",
+        )
 
 
 def line(node: Node) -> Any:
@@ -191,9 +242,12 @@ def line(node: Node) -> Any:
         cells = node.turns[-1].cells
         text.append(f"  turn {len(node.turns)}", style="cyan")
         last = cells[-1].code.strip().splitlines()[-1:] if cells else []
-        text.append(f"  {_plain(last[0])[:60]}" if last else "")
+        text.append(f"  {_plain(last[0])[:60]}" if last else "" if node.status else "  in a cell")
     elif node.kind == "llm" and node.messages:
         text.append(f"  {_plain(node.messages[-1]['content'])[:60]}", style="dim")
+    if node.error:
+        text.append(f"  {_plain(node.error)[:80]}", style="red")
+    text.no_wrap, text.overflow = True, "ellipsis"
     return text
 
 

@@ -214,6 +214,11 @@ class Conversation:
         if not self.node.status:
             self._close_node()
 
+    @property
+    def has_repl(self) -> bool:
+        """Whether a REPL is open, which `close` would close."""
+        return self._repl is not None
+
     async def close(self) -> None:
         """Close the REPL."""
         if self._repl is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from .trace import Node, Trace
+from .trace import Node, Trace, TurnRecord
 
 Below = dict[str | None, list[Node]]  # children by the parent's id
 
@@ -36,7 +36,8 @@ def page(trace: Trace, title: str = "Rollout tree") -> str:
         f"<!doctype html><html lang='en'><meta charset='utf-8'>{policy}<title>{escape(title)}</title>"
         f"<style>{_STYLE}</style><h1>{escape(title)}</h1>"
         f"<p><b>Question</b></p>{_pre(root.question)}"
-        f"<p><b>Answer</b> <span class='{_mark(root)}'>{escape(str(root.status))}</span></p>{_pre(root.answer or '')}"
+        f"<p><b>Answer</b> <span class='{_mark(root)}'>{escape(str(root.status))}</span></p>"
+        f"{_pre(root.error, 'bad') if root.answer is None else _pre(root.answer)}"
         f"{_usage(trace)}{_node(below, root, True)}</html>"
     )
 
@@ -58,10 +59,11 @@ def _usage(trace: Trace) -> str:
 def _node(below: Below, node: Node, is_open: bool) -> str:
     note = f" · {escape(node.note)}" if node.note else ""
     context = f" · context {node.context_kind} of {node.context_chars:,}" if node.kind == "rlm" else ""
+    said = f" <span class='meta'>{_brief(node.answer or node.error)}</span>" if not is_open else ""
     head = (
         f"<summary><b>{escape(node.kind)} {escape(node.id)}</b> "
         f"<span class='{_mark(node)}'>{escape(str(node.status))}</span> <span class='meta'>{escape(node.model)} · "
-        f"{len(node.turns)} turns · {node.seconds:.2f} s{context}{note}</span></summary>"
+        f"{len(node.turns)} turns · {node.seconds:.2f} s{context}{note}</span>{said}</summary>"
     )
     parts = [_pre(node.error, "bad")] if node.error else []
     if node.kind == "llm":
@@ -79,9 +81,28 @@ def _turn(below: Below, node: Node, index: int) -> str:
         parts.append(_pre(cell.output, "out" if cell.status == "ok" else "bad"))
         left_out = f" · {cell.omitted} characters left out" if cell.omitted else ""
         parts.append(f"<p class='meta'>{escape(cell.status)} · {cell.seconds * 1000:.1f} ms{left_out}</p>")
-    parts += [_node(below, child, False) for child in below.get(node.id, []) if child.parent_turn == index]
+    children = [child for child in below.get(node.id, []) if child.parent_turn == index]
+    parts += [_node(below, child, False) for child in children]
     last = " open" if index == len(node.turns) - 1 else ""
-    return f"<details{last}><summary>turn {index + 1}</summary>{''.join(parts)}</details>"
+    return f"<details{last}><summary>turn {index + 1} {_facts(turn, children)}</summary>{''.join(parts)}</details>"
+
+
+def _facts(turn: TurnRecord, children: list[Node]) -> str:
+    """The last line of a turn's code, how it ended, and its sub-calls, for the line that is seen when it is folded."""
+    if not turn.cells:
+        return "<span class='meta'>no code</span>"
+    cell = turn.cells[-1]
+    bad = "" if cell.status == "ok" else f" <span class='failed'>{escape(cell.status)}</span>"
+    failed = sum(child.status != "answered" for child in children)
+    calls = f" · {len(children)} sub-calls" + (f", {failed} failed" if failed else "") if children else ""
+    code = cell.code.strip().splitlines()[-1:]
+    return f"<code>{_brief(code[0] if code else '')}</code>{bad}<span class='meta'>{calls}</span>"
+
+
+def _brief(text: str) -> str:
+    """The beginning of a text in one line, escaped."""
+    one = " ".join(text.split())
+    return escape(one[:90] + ("…" if len(one) > 90 else ""))
 
 
 def _mark(node: Node) -> str:

@@ -120,7 +120,8 @@ class RecursiveREPL(TextEnv):
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
             conversation.stop(Status.CANCELLED)
-            host().run(conversation.close(), timeout=30)
+            if conversation.has_repl:
+                host().run(conversation.close(), timeout=30)
 
     def oracle(self) -> Iterator[str]:
         """Code that computes the answer where the family knows some, else code that submits the gold answer."""

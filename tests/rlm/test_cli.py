@@ -45,6 +45,8 @@ def test_live_view_several_files_and_a_second_model(tmp_path):
         assert second.hits == 2
     assert result.exit_code == 0, result.output
     assert "other2" in result.output and "3 requests" in result.output
+    assert "not all UTF-8; 1 characters were replaced" in result.output
+    assert "2 of 200 sub-calls, 0 open" in result.output
 
 
 def test_exit_codes(tmp_path):
@@ -66,9 +68,47 @@ def test_bad_models_are_explained(tmp_path, model, words):
     assert result.exit_code == 2 and words in " ".join(result.output.split()).replace(" │ │ ", " ")
 
 
-def test_a_directory_is_refused(tmp_path):
-    result = invoke(tmp_path, "-q", "?", "--model", "m@http://127.0.0.1:9/v1")
-    assert result.exit_code == 2
+@pytest.mark.parametrize(
+    "name,options,words",
+    [
+        (".", (), "is a directory"),
+        ("none.txt", (), "does not exist"),
+        ("binary", (), "is not text"),
+        ("a.txt", ("--html", "/nowhere/t.html"), "cannot be written"),
+        ("a.txt", ("--trace", "/nowhere/t.jsonl"), "cannot be written"),
+        ("a.txt", ("--repl", "vm"), "repl is 'vm'"),
+        ("a.txt", ("--max-turns", 0), "max_turns is 0"),
+        ("a.txt", ("-q", " "), "--question is empty"),
+    ],
+)
+def test_bad_input_is_explained_before_anything_is_asked(tmp_path, name, options, words):
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "binary").write_bytes(b"%PDF-1.7\n\x00\x01")
+    with FakeOpenAI(script=["x"]) as server:
+        result = invoke(tmp_path / name, "-q", "?", "--model", f"m@{server.url}", *options)
+        assert server.hits == 0
+    output = "".join(result.output.replace("│", " ").split())
+    assert result.exit_code == 2 and "".join(words.split()) in output
+
+
+def test_a_large_tree_stays_on_the_screen():
+    from rich.console import Console
+
+    from palaestra.cli.rlm import LiveTree
+    from palaestra.rlm import Limits, Node
+
+    view = LiveTree(Limits(max_total_tokens=9_000))
+    view.hear("open", Node("0", None, -1, 0, 0, "rlm", 0))
+    for i in range(40):
+        child = Node(f"0/0.{i}", "0", 0, i, 1, "rlm", 0, status="answered" if i < 39 else "")
+        view.hear("open", child)
+        for j in range(5):
+            view.hear("open", Node(f"{child.id}/0.{j}", child.id, 0, j, 2, "llm", 0, status=child.status))
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(view.render())
+    text = console.export_text()
+    assert len(text.splitlines()) < 24 and "28 earlier sub-calls, 28 done" in text and "(5 sub-calls)" in text
+    assert "240 of 200 sub-calls, 5 open" in text and "of 9,000 tokens" in text
 
 
 def test_terminal_is_not_driven_by_model_text():
