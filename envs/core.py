@@ -112,8 +112,14 @@ class TextEnv(gym.Env[tuple, str]):
         raise NotImplementedError(f"{self._name} has no oracle")
 
     def secrets(self) -> list[Any]:
-        """Values that feedback on the current task must not tell: numbers (in any equal form) or texts. For checks."""
+        """Values that feedback on the current task must not tell: numbers (in any equal form) or texts. For checks.
+
+        An answer that is a checker may carry them as its attribute ``secrets``; where there are none, the leak test
+        takes what the oracle says.
+        """
         answer = self.current_task.answer if self.current_task is not None else None
+        if callable(answer):
+            return list(getattr(answer, "secrets", ()))
         return [answer] if isinstance(answer, str | int | float | Fraction) and not isinstance(answer, bool) else []
 
     # ---- gymnasium.Env -----------------------------------------------------------------------------------------

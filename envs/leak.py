@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from .core import TextEnv
@@ -46,9 +47,9 @@ def leak_test(make_env: Callable[[], TextEnv], seeds: Iterable[int], max_turns: 
     told: dict[tuple[str, str], set[str]] = {}
     for seed in seeds:
         env.reset(seed=seed)
+        secrets = env.secrets() or said_by_oracle(env)
         for name, attempt in attempts(env).items():
             env.reset(seed=seed)
-            secrets = env.secrets()
             texts = list(dict.fromkeys(_feedback(env, attempt, max_turns)))
             public = "\n".join([attempt, *(str(m["content"]) for m in env.messages)])
             for text in texts:
@@ -58,6 +59,32 @@ def leak_test(make_env: Callable[[], TextEnv], seeds: Iterable[int], max_turns: 
                 ]
     env.close()
     return [leak for leak in suspects if not _common(leak, told)]
+
+
+_INNER = re.compile(
+    r"<answer>(.*?)</answer>|\\boxed\{(.*)\}|\"output\":\s*\"(.*)\"|\w+\[(.*)\]\s*$|\"arguments\":\s*\{([^{}]*)\}",
+    re.DOTALL,
+)
+
+
+def said_by_oracle(env: TextEnv) -> list[str]:
+    """The last right reply and what it holds: the secret of a task whose answer is a checker or stays in a generator.
+
+    Played on a fork, so that the environment stays where it is. Empty when there is no oracle.
+    """
+    twin, last = env.fork(), ""
+    try:
+        for action in islice(twin.oracle(), 100):
+            last = action
+            _, _, terminated, truncated, _ = twin.step(action)
+            if terminated or truncated:
+                break
+    except NotImplementedError:
+        return []
+    finally:
+        twin.close()
+    inner = [part for match in _INNER.finditer(last) for part in match.groups() if part]
+    return [text for text in (last.strip(), *inner) if text]
 
 
 # Replies that do not depend on the task, one for each way in which environments read answers.

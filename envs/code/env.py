@@ -48,6 +48,7 @@ def code(
     def grade(response: str) -> Result:
         return grade_problem(problem, response, reward)
 
+    grade.secrets = hidden_outputs(problem)  # type: ignore[attr-defined]  # for the leak test
     return Task(id="", prompt=problem.prompt, answer=grade, metadata={"family": key, "problem": problem.id})
 
 
@@ -55,6 +56,13 @@ def code(
 def _solve(rng: np.random.Generator, **knobs: object):  # type: ignore[no-untyped-def]
     problem, _ = draw(rng, str(knobs.get("family", "mixed")), int(str(knobs.get("level", 1))))
     yield problem.solutions["reference"]
+
+
+def hidden_outputs(problem: Problem) -> list[str]:
+    """Expected outputs that no feedback may show: of hidden tests, unless an open test has them or they are short."""
+    shown = {test.shown_output.strip() for test in problem.tests if test.visibility != "hidden"}
+    hidden = [test.shown_output.strip() for test in problem.tests if test.visibility == "hidden"]
+    return [text for text in hidden if len(text) > 4 and text not in shown and text not in problem.prompt]
 
 
 def draw(rng: np.random.Generator, family: str, level: int) -> tuple[Problem, str]:

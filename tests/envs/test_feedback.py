@@ -6,7 +6,7 @@ import pytest
 
 import palaestra as pl
 from palaestra.envs import Gold
-from palaestra.envs.leak import leak_test, tells
+from palaestra.envs.leak import leak_test, said_by_oracle, tells
 from palaestra.schema import Feedback
 
 
@@ -92,3 +92,30 @@ def test_a_text_that_all_tasks_draw_is_no_leak():
             return 0.0, "There are 2 words you may use."
 
     assert leak_test(Two, range(30)) == []
+
+
+def test_the_oracles_words_are_the_secret_of_a_checker():
+    class Near(pl.SingleTurnEnv):
+        def task(self, rng):
+            word = "".join(rng.choice(list("abcdefgh"), 9))
+            return pl.Task(prompt="Guess the word.", answer=lambda reply: (float(reply == word), f"Not {word}."))
+
+        def solution(self, task):
+            return task.answer("")[1][4:-1]
+
+    leaks = leak_test(Near, range(10))
+    assert leaks and all(leak.secret in leak.feedback for leak in leaks)
+
+
+def test_what_the_oracle_says_is_taken_apart():
+    for env_id, knobs in (("palaestra/Countdown-v0", {}), ("palaestra/Compose-v0", {}), ("palaestra/Lookup-v0", {})):
+        env = pl.make(env_id, **knobs)
+        env.reset(seed=3)
+        whole, inner = said_by_oracle(env)[0], said_by_oracle(env)[-1]
+        assert inner in whole and env.messages[-1]["role"] == "user"
+    env = pl.make("test/Add-v0")
+    env.reset(seed=1)
+    assert said_by_oracle(env) == []  # no oracle there
+    with_checker = pl.make("palaestra/Code-v0", family="function")
+    with_checker.reset(seed=2)
+    assert all(len(text) > 4 for text in with_checker.secrets())
