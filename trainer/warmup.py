@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .forward import Forward
 from .head import LinearLogits, head
 from .plan import plan
 from .policy import Policy
-from .rows import Row, collate
+from .rows import Collated, Row, collate
 from .samples import Sample
 from .tasks import TaskSource
 
@@ -64,7 +64,7 @@ def warm_up(
     for step in range(warmup.steps):
         rng = np.random.default_rng(seed_of(config.seed, WARMUP_STAMP, step))
         shown, cursor = demonstrator.draw(warmup.batch_size, cursor, rng)
-        rows = [row for demonstration in shown for row in _rows(demonstration.turns, chat)]
+        rows = [row for demonstration in shown for row in demonstration_rows(demonstration.turns, chat)]
         for group in optimizer.param_groups:
             group["lr"] = warmup.learning_rate * min(1.0, (step + 1) / (warmup.warmup_steps + 1))
         loss = supervised_step(policy, forward, optimizer, parameters, rows, config.train)
@@ -88,7 +88,7 @@ def warm_up(
     return records
 
 
-def _rows(turns: Any, chat: ChatFormat) -> list[Row]:
+def demonstration_rows(turns: Any, chat: ChatFormat) -> list[Row]:
     """One row a turn: the rendered history, and the reply with its end token."""
     rows = []
     for history, reply in turns:
@@ -105,19 +105,27 @@ def _rows(turns: Any, chat: ChatFormat) -> list[Row]:
     return rows
 
 
-def supervised_step(
-    policy: Policy, forward: Forward, optimizer: Any, parameters: list[Any], rows: list[Row], config: TrainConfig
-) -> float:
-    """One step on the mean negative log-probability (nats a token) of the rows' replies; returns it."""
-    tokens = sum(row.tokens for row in rows)
-    total = 0.0
+def reply_logps(
+    policy: Policy, forward: Forward, rows: list[Row], config: TrainConfig
+) -> Iterator[tuple[Sequence[int], Collated, torch.Tensor]]:
+    """Log-probabilities of the rows' replies, a micro-batch at a time: places of its rows, the batch, values [N]."""
     shared = forward.decoder is not None
     for batch in plan([r.context for r in rows], [len(r.sample) for r in rows], config.token_budget, shared=shared):
         collated = collate([rows[i] for i in batch], policy.device)
         hidden = forward.hidden(collated.prompts, collated.index, collated.ids).flatten(0, 1)
         logits = LinearLogits(hidden.index_select(0, collated.flat_N), forward.head_weight)
         out = head(logits, collated.targets_N, chunk=config.head_chunk)
-        loss = -out.logp_N.sum() / tokens
+        yield batch, collated, out.logp_N
+
+
+def supervised_step(
+    policy: Policy, forward: Forward, optimizer: Any, parameters: list[Any], rows: list[Row], config: TrainConfig
+) -> float:
+    """One step on the mean negative log-probability (nats a token) of the rows' replies; returns it."""
+    tokens = sum(row.tokens for row in rows)
+    total = 0.0
+    for _, _, logp_N in reply_logps(policy, forward, rows, config):
+        loss = -logp_N.sum() / tokens
         loss.backward()
         total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
