@@ -30,6 +30,9 @@ def register(app: typer.Typer) -> None:
         against: Annotated[
             list[str] | None, typer.Option(help="Another model, given like --model, on the same tasks; repeatable.")
         ] = None,
+        amateur: Annotated[
+            str, typer.Option(help="Weaker model of the same tokenizer: sample --model contrastively against it.")
+        ] = "",
         judge: Annotated[str, typer.Option(help="Judge server that compares --model with each --against.")] = "",
         judge_name: Annotated[str, typer.Option(help="Judge on that server; by default the server's own.")] = "",
         rubric: Annotated[str, typer.Option(help="Rubric of that server; by default the judge's own.")] = "",
@@ -79,7 +82,7 @@ def register(app: typer.Typer) -> None:
                 },
             }
         )
-        report, plays = _run(config, model, name, tasks, limit, concurrency, timeout, as_json)
+        report, plays = _run(config, model, name, tasks, limit, concurrency, timeout, as_json, amateur)
         folder = out or Path("runs") / f"eval-{env.split('/')[-1].lower()}"
         _write(folder, report, plays)
         if not as_json:
@@ -130,6 +133,7 @@ def _run(
     concurrency: int,
     timeout: float,
     quiet: bool,
+    amateur: str = "",
 ) -> tuple[Any, Any]:
     from ..trainer.evaluate_server import cover, evaluate_server
     from ..trainer.tasks import TaskSource
@@ -149,7 +153,14 @@ def _run(
 
         policy = load_policy(config.policy.model_copy(update={"model": model}))
         evaluator = evaluator_for(config.env, config.rollout, config.eval, policy, config.seed, tasks=refs)
-        return evaluator.run_with_plays(make_engine("native", policy), policy=model)
+        if not amateur:
+            return evaluator.run_with_plays(make_engine("native", policy), policy=model)
+        from ..trainer.engines.contrastive import ContrastiveEngine
+
+        weaker = load_policy(config.policy.model_copy(update={"model": amateur}))
+        return evaluator.run_with_plays(ContrastiveEngine(policy, weaker), policy=f"{model} against {amateur}")
+    if amateur:
+        raise typer.BadParameter("--amateur needs the logits of both models: give --model as a folder, not a server")
     from ..lm import OpenAIModel
 
     url = model.rstrip("/")

@@ -10,6 +10,7 @@ import torch
 from .config import ConfigError, TrainConfig
 from .forward import Forward
 from .head import HeadOutput, LinearLogits, head, mixed_logits
+from .objectives.divergences import ema_
 from .objectives.types import Objective, TeacherTargets
 from .rows import Collated, Row, collate
 
@@ -128,13 +129,10 @@ class Teachers:
         if self.spec is not None and self.spec.every == "batch" and moved:
             self._move()
 
-    @torch.no_grad()
     def _move(self) -> None:
-        """theta' <- (1 - rate) theta' + rate theta; parameters only."""
-        if self.ema is None or self.spec is None:
-            return
-        for slow, fast in zip(self.ema.model.parameters(), self.model.parameters(), strict=True):
-            slow.lerp_(fast.to(slow.dtype), self.spec.rate)
+        """Move the EMA teacher; parameters only, no buffers."""
+        if self.ema is not None and self.spec is not None:
+            ema_(self.ema.model.parameters(), self.model.parameters(), self.spec.rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Weights that a resumed run cannot make again."""

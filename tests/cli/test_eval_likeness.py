@@ -80,6 +80,10 @@ def test_the_verb_votes_and_asks_a_judge(tmp_path):
         load_policy(PolicyConfig(characters="0123456789", layers=1, hidden=16), seed=seed).save(tmp_path / f"m{seed}")
     arguments = ["eval", "--env", "palaestra/Sort-v0", "--set", "digits=1", "--samples", "4", "--limit", "6", "--json"]
     arguments += ["--model", str(tmp_path / "m0"), "--out", str(tmp_path / "out"), "--max-new-tokens", "3"]
+    contrast = CliRunner().invoke(build_app(), [*arguments, "--amateur", str(tmp_path / "m1")])
+    assert contrast.exit_code == 0 and "against" in json.loads(contrast.stdout)["policy"]
+    remote = [*arguments, "--model", "http://127.0.0.1:9", "--amateur", str(tmp_path / "m1")]
+    assert CliRunner().invoke(build_app(), remote).exit_code == 2
     no_other = CliRunner().invoke(build_app(), [*arguments, "--judge", "http://127.0.0.1:9"])
     assert no_other.exit_code == 2 and "--against" in no_other.output
     wrong = CliRunner().invoke(build_app(), [*arguments, "--pass-at", "1,x"])

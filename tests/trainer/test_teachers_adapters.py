@@ -8,10 +8,9 @@ import math
 import pytest
 
 from palaestra.trainer import train, warm_start
-from palaestra.trainer.objectives import registry
 
 BASE = {
-    "policy": {"characters": "0123456789", "layers": 1, "hidden": 32},
+    "policy": {"characters": "0123456789\n=!?", "layers": 1, "hidden": 32},
     "env": {"id": "palaestra/Sort-v0", "args": {"digits": 2}},
     "rollout": {"group_size": 4, "prompts_per_step": 8, "max_new_tokens": 5},
     "warmup": {"steps": 120, "target": 0.4, "check_every": 10, "batch_size": 64, "tasks": 32},
@@ -30,12 +29,9 @@ def start(tmp_path_factory):
 @pytest.mark.parametrize("top_k", [0, 3, None])
 def test_teachers_in_the_loop(weights, top_k, start, tmp_path):
     """Self-distillation with every kind of teacher and support; at the start the teacher is the student."""
-    params = {"teacher": weights, "top_k": top_k}
+    params = {"teacher": weights, "top_k": top_k, "solution_text": "=", "feedback_text": "!", "closing_text": "?"}
     if top_k == 0:
         params["alpha"] = 1.0
-    known = registry.method("sdpo").params.model_fields
-    if not set(params) <= set(known):
-        pytest.skip(f"sdpo has other knobs: {sorted(known)}")
     sections = {
         **BASE,
         "out": str(tmp_path / "run"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,28 +11,10 @@ from torch import Tensor
 
 from ...schema import Turn
 from ..config import ConfigError
+from ..objectives.decoding import contrast
 from ..policy import Policy
 from .base import Prompt, SamplingParams
 from .hf import HuggingFaceEngine
-
-
-def contrast(expert_V: Tensor, amateur_V: Tensor, alpha: float, temperature: float, greedy: bool = False) -> Tensor:
-    """Scores log expert - log amateur over plausible tokens, else -inf; `objectives.decoding` in torch.
-
-    Args:
-        expert_V, amateur_V: logits [..., V].
-        alpha: a token is plausible from alpha times the expert's largest probability on.
-        temperature: of the amateur.
-        greedy: where all plausible tokens score alike, prefer the expert's favourite.
-    """
-    expert, amateur = expert_V.float().log_softmax(-1), (amateur_V.float() / temperature).log_softmax(-1)
-    plausible = expert >= expert.amax(-1, keepdim=True) + math.log(alpha) - 1e-6
-    scores = (expert - amateur).masked_fill(~plausible, -torch.inf)
-    if greedy:
-        least = scores.masked_fill(~plausible, torch.inf).amin(-1, keepdim=True)
-        tied = scores.amax(-1, keepdim=True) - least < 1e-6
-        scores = torch.where(tied, expert, scores)
-    return scores
 
 
 @dataclass
@@ -62,7 +43,7 @@ class ContrastiveModel(torch.nn.Module):
             options["position_ids"] = position_ids
         expert = self.expert(input_ids=input_ids, past_key_values=caches[0], **options)
         amateur = self.amateur(input_ids=input_ids, past_key_values=caches[1], **options)
-        scores = contrast(expert.logits, amateur.logits, self.alpha, self.temperature, self.greedy)
+        scores = contrast(expert.logits.float(), amateur.logits.float(), self.alpha, self.temperature, self.greedy)
         return _Output(scores, (expert.past_key_values, amateur.past_key_values))
 
 

@@ -43,9 +43,7 @@ def _scored_groups(batch: RolloutBatch) -> list[np.ndarray]:
     return groups
 
 
-def group_advantage(
-    batch: RolloutBatch, scale: Scale = "group", eps: float = 1e-6, ddof: int = 1, baseline: bool = True
-) -> np.ndarray:
+def group_advantage(batch: RolloutBatch, scale: Scale = "group", eps: float = 1e-6, ddof: int = 1) -> np.ndarray:
     """Reward minus the mean of its group, divided by a standard deviation over a group, the batch or a task family.
 
     Args:
@@ -55,7 +53,6 @@ def group_advantage(
             (QwenLong-L1.5, arXiv 2512.12967).
         eps: added to the standard deviation.
         ddof: 1 divides by n-1, 0 by n.
-        baseline: subtract the group mean.
 
     Returns:
         Advantages [B], 0 where there is nothing to compare.
@@ -63,10 +60,9 @@ def group_advantage(
     advantages_B = np.zeros(len(batch))
     for index in _scored_groups(batch):
         rewards = batch.rewards_B[index]
-        centred = rewards - rewards.mean() if baseline else rewards
-        if _std(rewards, ddof) == 0.0 and baseline:
-            continue
-        advantages_B[index] = centred / (_std(rewards, ddof) + eps) if scale == "group" else centred
+        centred, std = rewards - rewards.mean(), _std(rewards, ddof)
+        if std > 0:
+            advantages_B[index] = centred / (std + eps) if scale == "group" else centred
     if scale in ("batch", "task"):
         for index in _families(batch, scale):
             std = _std(batch.rewards_B[index], ddof)

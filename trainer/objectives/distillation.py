@@ -161,8 +161,3 @@ def full_kl_to_teacher(coef: float) -> Callable[[TokenBatch], LossOutput]:
         return coef * aggregate(values_BT, mask_BT, batch.norm, "token_mean"), {"kl_to_reference": metric}
 
     return term
-
-
-def advantage_mix(rewards_advantage: Tensor, sdpo_advantage: Tensor, lam: float) -> Tensor:
-    """SDPO's hybrid: lam A_GRPO + (1 - lam) A_SDPO."""
-    return lam * rewards_advantage + (1 - lam) * sdpo_advantage

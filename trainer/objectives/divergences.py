@@ -5,6 +5,8 @@ All inputs are log-probabilities. p is the student, q the teacher.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -92,16 +94,11 @@ def js_definition(logp: Tensor, logp_ref: Tensor, on_reference: bool = True) -> 
     return gap.exp() - 1 - gap
 
 
-def mix_teacher(log_ref: Tensor, log_current: Tensor, rate: float) -> Tensor:
-    """Trust-region teacher: normalised (1-rate) log_ref + rate log_current over the last axis (logits do as well)."""
-    return torch.log_softmax((1 - rate) * log_ref + rate * log_current, -1)
-
-
-def ema_(teacher: dict[str, Tensor], student: dict[str, Tensor], rate: float) -> None:
-    """theta' <- (1-rate) theta' + rate theta, in place, over parameters of the same name."""
-    with torch.no_grad():
-        for name, value in teacher.items():
-            value.lerp_(student[name].to(value.dtype), rate)
+@torch.no_grad()
+def ema_(teacher: Iterable[Tensor], student: Iterable[Tensor], rate: float) -> None:
+    """theta' <- (1-rate) theta' + rate theta, in place, parameter by parameter."""
+    for slow, fast in zip(teacher, student, strict=True):
+        slow.lerp_(fast.to(slow.dtype), rate)
 
 
 def contrastive_target(log_expert: Tensor, log_amateur: Tensor, alpha: float, max_ratio: float = 20.0) -> Tensor:

@@ -79,9 +79,3 @@ def entropy_bonus(coef: float, target: float | None = None, aggregation: Aggrega
         return -coef * aggregate(entropy_BT, batch.mask_BT, batch.norm, aggregation), {"entropy": metric}
 
     return term
-
-
-def entropy_of(logits: Tensor) -> Tensor:
-    """Exact entropy (nats) over the last axis; its gradient with respect to the logits is -p (log p + H)."""
-    logp = torch.log_softmax(logits, -1)
-    return -(logp.exp() * logp).sum(-1)

@@ -120,20 +120,3 @@ def self_teacher(how: Reprompt | None = None) -> Callable[[RolloutBatch], Teache
         return TeacherContext(tuple(messages))
 
     return contexts
-
-
-def trim_feedback(failures: list[dict[str, str]], limit: int = 2, width: int = 250, lines: int = 8) -> str:
-    """Feedback of a code environment: one error if there is any, else up to `limit` failing tests, shortest first.
-
-    Args:
-        failures: dicts with ``kind`` ("error" or "wrong"), ``input`` and ``output`` texts; only failing tests.
-        limit: most wrong-answer tests shown.
-        width: most characters of a text; lines: most lines of an input.
-    """
-    errors = [item for item in failures if item["kind"] == "error"]
-    shown = errors[:1] or sorted(failures, key=lambda item: len(item["input"]) + len(item["output"]))[:limit]
-    blocks = []
-    for item in shown:
-        given = "\n".join(item["input"].splitlines()[:lines])
-        blocks.append(f"input: {given[:width]}\nresult: {item['output'][:width]}")
-    return "\n\n".join(blocks)

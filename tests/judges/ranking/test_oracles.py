@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from palaestra.judges.ranking import bracket_order, plan, quantiles, swiss_rewards, z_scores
+from palaestra.judges.ranking import (
+    Outcome,
+    RankGroup,
+    bracket_order,
+    plan,
+    quantiles,
+    rank_groups_sync,
+    swiss_rewards,
+    z_scores,
+)
 from palaestra.judges.ranking.elimination import double_elimination, single_elimination
 from palaestra.judges.ranking.swiss import swiss
 from palaestra.judges.ranking.topologies import anchor, round_robin
@@ -76,6 +85,12 @@ def test_single_elimination(oracle, name):
 def test_all_ties_order_nobody_unless_compat_asks_for_it(oracle):
     _, keys = seeded([10.0] * 4, [10.0] * 4)
     assert z_scores(rewards_of(keys)).tolist() == oracle("A-tie-required")["expected"]["A"]
+
+
+@pytest.mark.parametrize("method", ["round_robin", "anchor", "single_elimination", "double_elimination", "swiss"])
+def test_a_group_of_one_has_advantage_zero(oracle, method):
+    (result,) = rank_groups_sync([RankGroup("g", ["only"])], lambda call: Outcome(), RankOptions(method=method))
+    assert list(result.rewards) == oracle("A-n1-required")["expected"]["A"] and result.stats.calls == 0
     _, keys = seeded([10.0] * 4, [10.0] * 4, "qqr")
     assert rewards_of(keys) == pytest.approx(oracle("A-tie-compat")["expected"]["r"], abs=1e-6)
     assert z_scores(rewards_of(keys)) == pytest.approx(oracle("A-tie-compat")["expected"]["A"], abs=1e-6)

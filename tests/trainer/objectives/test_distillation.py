@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from palaestra.trainer.objectives import decoding
+from palaestra.trainer.objectives.decoding import contrast
 from palaestra.trainer.objectives.distillation import (
     discounted_to_go,
     full_kl_to_teacher,
@@ -174,42 +174,36 @@ def test_full_kl_term_is_the_kl(tokens):
 
 def test_contrastive_decoding_scores(oracle):
     given, want, tol = oracle("CD-1")
-    expert, amateur = np.log(given["expert"]), np.log(given["amateur"])
-    scores = decoding.contrastive_scores(expert, amateur, given["alpha"])
-    head = np.flatnonzero(np.isfinite(scores))
-    assert head.tolist() == want["head"] and scores[head] == pytest.approx(want["scores"], abs=tol)
-    sharp = decoding.contrastive_scores(expert, amateur, given["alpha"], 0.5)
-    assert sharp[head] == pytest.approx(want["scores_tau_0p5"], abs=tol)
-    tempered = np.exp(amateur / 0.5) / np.exp(amateur / 0.5).sum()
-    assert tempered == pytest.approx(want["amateur_tau_0p5"], abs=tol)
-    assert expert[3] - np.log(tempered[3]) == pytest.approx(want["masked_tau_0p5"], abs=tol)
-    assert (np.argsort(-scores[head]) != np.argsort(-sharp[head])).any()
+    expert, amateur = t(given["expert"]).log(), t(given["amateur"]).log()
+    scores = contrast(expert, amateur, given["alpha"])
+    plausible = torch.isfinite(scores).nonzero()[:, 0].tolist()
+    assert plausible == want["head"] and scores[plausible].tolist() == pytest.approx(want["scores"], abs=tol)
+    sharp = contrast(expert, amateur, given["alpha"], 0.5)
+    assert sharp[plausible].tolist() == pytest.approx(want["scores_tau_0p5"], abs=tol)
+    tempered = (amateur / 0.5).softmax(-1)
+    assert tempered.tolist() == pytest.approx(want["amateur_tau_0p5"], abs=tol)
+    assert (expert[3] - tempered[3].log()).item() == pytest.approx(want["masked_tau_0p5"], abs=tol)
+    assert scores[plausible].argsort().tolist() != sharp[plausible].argsort().tolist()
 
 
 def test_contrastive_decoding_edges():
-    flat = np.log(np.full(20, 0.05))
-    assert np.isfinite(decoding.contrastive_scores(flat, flat)).all()
-    expert = np.log([0.2, 0.7, 0.1])
-    assert decoding.contrastive_greedy(expert, expert) == 1
+    flat = torch.full((20,), 0.05, dtype=torch.float64).log()
+    assert torch.isfinite(contrast(flat, flat)).all()  # the threshold is relative, so nothing is implausible
+    expert = t([0.2, 0.7, 0.1]).log()
+    assert contrast(expert, expert, greedy=True).argmax() == 1  # all scores are 0: the expert's favourite
     with pytest.raises(ValueError, match="one tokenizer"):
-        decoding.contrastive_scores(expert, flat)
-    with pytest.raises(ValueError, match="alpha"):
-        decoding.contrastive_scores(expert, expert, alpha=0.0)
-    logp = decoding.contrastive_logprobs(decoding.contrastive_scores(expert, np.log([0.3, 0.3, 0.4]), 0.2))
-    assert np.exp(logp).sum() == pytest.approx(1) and logp[2] == -np.inf
+        contrast(expert, flat)
+    for alpha, temperature in ((0.0, 1.0), (0.1, 0.0)):
+        with pytest.raises(ValueError, match="alpha"):
+            contrast(expert, expert, alpha, temperature)
+    p = contrast(expert, t([0.3, 0.3, 0.4]).log(), 0.2).softmax(-1)
+    assert p.sum().item() == pytest.approx(1) and p[2] == 0
 
 
 def test_greedy_contrastive_strings_against_brute_force():
-    """Order-1 tables as models; per-step greedy equals the best string when scores do not look ahead."""
+    """One table for every step: per-step greedy is the best string, for scores do not look ahead."""
     rng = np.random.default_rng(0)
-    expert, amateur = (np.log(rng.dirichlet(np.ones(3), size=1).repeat(4, 0)) for _ in range(2))
-    picked, state = [], 3
-    for _ in range(3):
-        state = decoding.contrastive_greedy(expert[state], amateur[state])
-        picked.append(state)
-
-    def total(string):
-        steps = zip((3, *string[:-1]), string, strict=True)
-        return sum(decoding.contrastive_scores(expert[a], amateur[a])[b] for a, b in steps)
-
-    assert total(tuple(picked)) == pytest.approx(max(total(s) for s in product(range(3), repeat=3)))
+    expert, amateur = (t(rng.dirichlet(np.ones(3)).tolist()).log() for _ in range(2))
+    scores = contrast(expert, amateur)
+    best = max(product(range(3), repeat=3), key=lambda string: sum(scores[b].item() for b in string))
+    assert [contrast(expert, amateur, greedy=True).argmax().item()] * 3 == list(best)

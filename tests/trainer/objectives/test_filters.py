@@ -5,8 +5,8 @@ import pytest
 
 from palaestra.schema import Rollout, StopReason
 from palaestra.trainer import objectives
+from palaestra.trainer.balance import Balanced
 from palaestra.trainer.objectives import filters
-from palaestra.trainer.objectives.samplers import BalancedSampler, completion_weights, difficulty_bins
 
 
 def test_keep_rate_of_dynamic_sampling(oracle, batch):
@@ -156,39 +156,10 @@ def test_best_of_group_breaks_ties_by_id(batch):
     assert not filters.best_of_group(batch([None]), np.zeros(1), {}).any()
 
 
-def test_balanced_sampler_counts_are_exact_and_the_remainder_rotates():
-    sampler = BalancedSampler({"a": ["a1", "a2", "a3"], "b": ["b1"], "c": ["c1", "c2"]})
-    totals = dict.fromkeys("abc", 0)
-    for _ in range(6):
-        drawn = sampler.next(4)
-        counts = {name: sum(t == name for t, _ in drawn) for name in "abc"}
-        assert sorted(counts.values()) == [1, 1, 2]
-        for name, count in counts.items():
-            totals[name] += count
-    assert set(totals.values()) == {8}
-
-
-def test_balanced_sampler_reshuffles_an_exhausted_type_and_resumes():
-    make = lambda: BalancedSampler({"a": list("xyz"), "b": ["b1"]}, seed=3)  # noqa: E731
-    first = make()
-    ids = [task for kind, task in first.next(6) if kind == "a"] + [task for kind, task in first.next(6) if kind == "a"]
-    assert sorted(ids[:3]) == sorted(ids[3:]) == list("xyz")
-    again = make()
-    again.next(6)
-    resumed = make()
-    resumed.state = {"turn": again.state["turn"], "drawn": dict(again.state["drawn"])}
-    assert resumed.next(6) == again.next(6)
-    with pytest.raises(ValueError, match="without tasks"):
-        BalancedSampler({"a": []})
-
-
-def test_completion_weights_favour_slow_types():
-    weights = completion_weights({"fast": 0.5, "slow": 0.5}, {"fast": 90, "slow": 10})
-    assert weights["slow"] > weights["fast"] and sum(weights.values()) == pytest.approx(1)
-    assert completion_weights({"a": 1, "b": 3}, {}) == pytest.approx({"a": 0.25, "b": 0.75})
-
-
-def test_difficulty_bins_draw_equally():
-    scores = {f"t{i}": i / 10 for i in range(11)}
-    chosen = difficulty_bins(scores, 5, 2)
-    assert len(chosen) == 10 and all(sum(min(int(scores[k] * 5), 4) == b for k in chosen) == 2 for b in range(5))
+def test_balanced_counts_are_exact_and_the_remainder_rotates():
+    sampler = object.__new__(Balanced)
+    sampler.types = ["a", "b", "c"]
+    quotas = [sampler.quotas(4, turn) for turn in range(6)]
+    assert all(sorted(counts.values()) == [1, 1, 2] for counts in quotas)
+    assert [sum(counts[name] for counts in quotas) for name in "abc"] == [8, 8, 8]
+    assert sampler.quotas(3, 5) == {"a": 1, "b": 1, "c": 1} and sum(sampler.quotas(2, 1).values()) == 2

@@ -1,7 +1,9 @@
 """The manual page is current, the command lists every row, and the example works."""
 
 import json
+import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +67,21 @@ def test_example_builds(monkeypatch):
     assert objectives.get("short_grpo", {"price": 0.5}).shape is not None
     with pytest.raises(objectives.ObjectiveError, match="did you mean 'price'"):
         objectives.get("short_grpo", {"prize": 1})
+
+
+def test_an_installed_package_adds_its_objective(tmp_path):
+    """The entry point of a real distribution: listed, explained and built like the built-in ones."""
+    shutil.copy("examples/own_objective.py", tmp_path / "short_grpo_module.py")
+    info = tmp_path / "short_grpo-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: short-grpo\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[palaestra.objectives]\nshort_grpo = short_grpo_module:SHORT_GRPO\n")
+    code = (
+        "from palaestra.trainer import objectives as o; from palaestra.cli.app import main; import sys;"
+        "assert o.get('short_grpo', {'price': 0.2}).name == 'short_grpo' and 'short_grpo' in o.names();"
+        "sys.argv = ['palaestra', 'objectives', 'short_grpo']; main()"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "price" in out.stdout and "Reward taken off a response of full length." in out.stdout

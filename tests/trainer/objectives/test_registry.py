@@ -151,7 +151,7 @@ def test_rows_are_documented(name):
 def test_listing_and_advantages_need_no_torch():
     code = (
         "import sys; from palaestra.trainer import objectives as o; rows = o.rows(); assert len(rows) > 30;"
-        "from palaestra.trainer.objectives import advantages, shaping, filters, checks, preferences, decoding;"
+        "from palaestra.trainer.objectives import advantages, shaping, filters, checks, preferences;"
         "assert not o.check('grpo', {}, {'group_size': 8}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from palaestra.trainer.objectives.regularisers import entropy_bonus, entropy_of, kl_to_reference, kl_values
+from palaestra.trainer.head import LinearLogits, head
+from palaestra.trainer.objectives.regularisers import entropy_bonus, kl_to_reference, kl_values
 
 
 def spread(p, v):
@@ -65,6 +66,12 @@ def test_off_policy_samples_are_reweighted(tokens):
     b = tokens([[-1.0]], old=[[-1.5]], logp_ref_BT=ref)
     plain, weighted = kl_to_reference(1.0, "k2")(b)[0], kl_to_reference(1.0, "k2", off_policy=True)(b)[0]
     assert (weighted / plain).item() == pytest.approx(np.exp(0.5))
+
+
+def entropy_of(z):
+    """The learner's exact entropy of one position."""
+    logits = LinearLogits(z[None], torch.eye(len(z), dtype=z.dtype))
+    return head(logits, torch.zeros(1, dtype=torch.long), entropy=True).entropy_N[0]
 
 
 def test_entropy_gradient(oracle):

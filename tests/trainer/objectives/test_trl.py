@@ -26,7 +26,9 @@ def trl_loss(data, **settings):
         _metrics=defaultdict(lambda: defaultdict(list)),
         _entropy_bonus_enabled=False,
         accelerator=SimpleNamespace(gather=lambda x: x, reduce=lambda x, reduction: x, num_processes=1),
-        args=SimpleNamespace(delta=options.get("delta"), use_bias_correction_kl=False, steps_per_generation=1),
+        args=SimpleNamespace(
+            delta=options.get("delta"), use_bias_correction_kl=options.get("corrected", False), steps_per_generation=1
+        ),
         aux_loss_enabled=False,
         beta=options["beta"],
         current_gradient_accumulation_steps=1,
@@ -96,14 +98,16 @@ def test_policy_losses(name, data, tokens):
     assert torch.allclose(grad, their_grad, atol=1e-10)
 
 
-def test_kl_term(data, tokens):
-    theirs, their_grad = trl_loss(data, beta=0.1)
+@pytest.mark.parametrize("corrected", [False, True])
+def test_kl_term(data, tokens, corrected):
+    theirs, their_grad = trl_loss(data, beta=0.1, corrected=corrected)
     b = tokens(
         data["logp"].clone(), data["advantages"][:, None], old=data["old"], mask=data["mask"], logp_ref_BT=data["ref"]
     )
-    value = losses.ppo_clip()(b)[0] + kl_to_reference(0.1, "k3")(b)[0]
+    value = losses.ppo_clip()(b)[0] + kl_to_reference(0.1, "k3", off_policy=corrected)(b)[0]
     assert value.item() == pytest.approx(theirs, abs=1e-10)
-    assert torch.allclose(torch.autograd.grad(value, b.logp_BT)[0], their_grad, atol=1e-10)
+    if not corrected:  # TRL differentiates the weight too; ours carries no gradient
+        assert torch.allclose(torch.autograd.grad(value, b.logp_BT)[0], their_grad, atol=1e-10)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])

@@ -37,6 +37,8 @@ class RegularisedParams(Params):
     """Weight of KL to the initial policy; above 0 costs one reference forward pass."""
     kl_estimator: Literal["k1", "k2", "k3", "straight_through"] = "straight_through"
     """Estimator; straight_through has the value of k3 and the gradient of k2, which is the gradient of the KL."""
+    kl_off_policy: bool = False
+    """Weight the KL of each token by pi / pi_old, for several optimiser steps on one batch."""
     entropy_coef: float = 0.0
     """Weight of the entropy bonus; needs the full vocabulary."""
     entropy_target: float | None = None
@@ -110,7 +112,7 @@ def regularised(
     wanted: set[Need] = set(needs)
     terms: list[Regulariser] = []
     if params.kl_coef > 0:
-        terms.append(kl_to_reference(params.kl_coef, params.kl_estimator, params.aggregation))
+        terms.append(kl_to_reference(params.kl_coef, params.kl_estimator, params.aggregation, params.kl_off_policy))
         wanted.add("reference")
     if params.entropy_coef != 0:
         terms.append(entropy_bonus(params.entropy_coef, params.entropy_target, params.aggregation))
