@@ -102,11 +102,6 @@ def epiplexity(
     source.close()
     final = _bits(policy, forward, rows, run)
     known = {(row.context, tuple(row.sample.ids_T)) for row in rows}
-    estimates = {
-        "structure_each": estimate(np.subtract(first, final).tolist()),
-        "residual": estimate(final),
-        "first": estimate(first),
-    }
     return EpiplexityReport(
         env=run.env.id,
         structure=prequential(first, final)["structure"],
@@ -114,8 +109,16 @@ def epiplexity(
         tokens=sum(row.tokens for row in rows),
         parameters=sum(p.numel() for p in parameters),
         repeats=1 - len(known) / len(rows),
-        **estimates,
+        structure_each=_over_replies(np.subtract(first, final).tolist()),
+        residual=_over_replies(final),
+        first=_over_replies(first),
     )
+
+
+def _over_replies(bits: list[float]) -> Estimate:
+    found = estimate(bits)
+    assert found is not None  # every task brings a reply
+    return found
 
 
 @torch.no_grad()
