@@ -60,6 +60,6 @@ def _check(log: Path, as_json: bool) -> None:
             if report.ok
             else f"{len(report.broken_chain)} broken, {len(report.different)} different"
         )
-        typer.echo(f"{report.records} records: {state}")
+        typer.echo(f"{report.records} records: {state}\nhash of the last one: {report.head}")
     if not report.ok:
         raise typer.Exit(1)

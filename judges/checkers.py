@@ -242,13 +242,14 @@ def _last_number(text: str) -> tuple[float, re.Match[str]] | None:
 @checker("number", "reference", "tolerance", "relative")
 def number(text: str, item: Item, settings: Mapping[str, Any]) -> Check:
     """The last number in the response is within a tolerance (absolute, or relative to the reference)."""
+    tolerance, relative = float(settings.get("tolerance", 0.0)), float(settings.get("relative", 0.0))
+    targets = [float(str(reference).replace(",", "")) for reference in _references(item, settings)]
     found = _last_number(text)
     if found is None:
         return _verdict(False, "no number")
     value, match = found
-    for reference in _references(item, settings):
-        target = float(str(reference).replace(",", ""))
-        allowed = max(float(settings.get("tolerance", 0.0)), float(settings.get("relative", 0.0)) * abs(target))
+    for target in targets:
+        allowed = max(tolerance, relative * abs(target))
         if abs(value - target) <= allowed:
             return _verdict(True, _span(text, *match.span()))
     return _verdict(False, f"{_span(text, *match.span())} is outside the tolerance")

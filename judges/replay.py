@@ -1,4 +1,4 @@
-"""The replay log: every judge call as one JSON line, each carrying the hash of the line before it.
+"""The replay log: every judge call as one JSON line, each carrying its own hash and that of the line before it.
 
 A changed, missing or reordered line breaks the chain. Verdicts can be parsed again with today's parser, and groups
 ranked again with another estimator, without a single call.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -39,10 +40,16 @@ class ReplayLog:
         segments = segments_of(self.folder)
         self._number = len(segments) or 1
         self._previous = GENESIS
-        for segment in segments[-1:]:
-            for line in segment.read_bytes().splitlines():
-                self._previous = hashlib.sha256(line).hexdigest()
+        torn = False
+        for segment in reversed(segments):  # the last one may be empty: it was opened and never written
+            content = segment.read_bytes()
+            if content:
+                self._previous = hashlib.sha256(content.splitlines()[-1]).hexdigest()
+                torn = not content.endswith(b"\n")
+                break
         self._file = self._path().open("ab")
+        if torn:  # the process died in the middle of a line; the next record gets one of its own
+            self._file.write(b"\n")
 
     def _path(self) -> Path:
         return self.folder / f"log-{self._number:05d}.jsonl"
@@ -56,7 +63,7 @@ class ReplayLog:
             text = json.dumps(full, ensure_ascii=True, sort_keys=True)
             for secret in self._secrets:
                 text = text.replace(json.dumps(secret)[1:-1], "[redacted]")
-            line = text.encode()
+            line = sealed(text.encode())
             self._file.write(line + b"\n")
             self._file.flush()
             self._previous = hashlib.sha256(line).hexdigest()
@@ -69,6 +76,19 @@ class ReplayLog:
         """Close the segment; safe to call twice."""
         with self._lock:
             self._file.close()
+
+
+_SEAL = re.compile(rb', "sha": "([0-9a-f]{64})"\}$')
+
+
+def sealed(line: bytes) -> bytes:
+    """A JSON object with its own hash as last field."""
+    return line[:-1] + b', "sha": "' + hashlib.sha256(line).hexdigest().encode() + b'"}'
+
+
+def _is_sealed(line: bytes) -> bool:
+    seal = _SEAL.search(line)
+    return seal is not None and hashlib.sha256(line[: seal.start()] + b"}").hexdigest().encode() == seal[1]
 
 
 def segments_of(path: str | Path) -> list[Path]:
@@ -96,6 +116,8 @@ class CheckReport:
     """Outcome of `check_log`."""
 
     records: int = 0
+    head: str = GENESIS
+    """Hash of the last line. Kept elsewhere, it shows later whether lines were cut off, or all of them rewritten."""
     broken_chain: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
 
@@ -119,9 +141,14 @@ def check_log(path: str | Path) -> CheckReport:
                 previous = hashlib.sha256(line).hexdigest()
                 continue
             report.records += 1
+            if not isinstance(record, dict):
+                report.broken_chain.append(f"{where}: not a record")
+                continue
+            if not _is_sealed(line):
+                report.broken_chain.append(f"{where}: is not what was written")
             if record.get("previous") != previous:
                 report.broken_chain.append(f"{where}: does not follow the record before it")
-            previous = hashlib.sha256(line).hexdigest()
+            previous = report.head = hashlib.sha256(line).hexdigest()
             problem = _reparse(record)
             if problem:
                 report.different.append(f"{where}: {problem}")

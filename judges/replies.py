@@ -28,6 +28,11 @@ class ErrorInfo(Answer):
     request_id: str | None = None
 
 
+def unread(message: str) -> ErrorInfo:
+    """The error of something that could not be read."""
+    return ErrorInfo(code="invalid_input", message=message)
+
+
 class JudgeInfo(Answer):
     """Who judged."""
 
@@ -206,6 +211,8 @@ class GroupRanking(Answer):
     usage: UsageInfo = Field(default_factory=UsageInfo)
     """What this group took; the reply's ``usage`` is that of all groups."""
     judge: JudgeInfo | None = None
+    error: ErrorInfo | None = None
+    """Why the whole group could not be read; it has no ranking then."""
 
     def results(self) -> list[RewardResult]:
         """One result a response, as trainers take them."""
@@ -241,6 +248,8 @@ class GroupPartition(Answer):
     rewards: dict[str, list[float | None]] = Field(default_factory=dict)
     items: list[PartitionItem] = Field(default_factory=list)
     stats: dict[str, Any] = Field(default_factory=dict)
+    error: ErrorInfo | None = None
+    """Why the whole group could not be read; it has no labels then."""
 
 
 class PartitionReply(Reply):

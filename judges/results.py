@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -113,6 +113,13 @@ def ranked(rollout_id: str, row: RankedResponse | None) -> RewardResult:
 
 def partitioned(group: dict[str, Any], found: GroupPartition | None, usage: UsageInfo) -> Partition:
     ids = [row["id"] for row in group["responses"]]
+    if found is not None and found.error is not None:
+        nobody = GroupPartition(id=found.id, labels=[None] * len(ids), clusters=[])
+        partition = partitioned(group, nobody, usage)
+        results = [
+            RewardResult(rollout_id=key, status=RewardStatus.INVALID_INPUT, error=found.error.message) for key in ids
+        ]
+        return replace(partition, results=results)
     if found is None or len(found.labels) != len(ids):
         raise JudgeProtocolError(f"the reply holds no partition of group {group['id']!r}")
     # Labels come in the order that was sent; the clusters name ids, so the two must agree.

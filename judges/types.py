@@ -5,9 +5,20 @@ The Python API takes and returns the same models. Requests are strict: an unknow
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from ..schema import Message, clean_text
 from .replies import (
@@ -34,6 +45,7 @@ from .replies import (
     UsageInfo,
     VerifyReply,
     VerifyResult,
+    unread,
 )
 from .rubric import Rubric
 
@@ -91,8 +103,11 @@ __all__ = [
     "Wire",
     "as_text",
     "explain",
+    "problems_of",
+    "unread",
 ]
 
+T = TypeVar("T")
 SCHEMA_VERSION = 1
 MAX_TEXT = 4 * 2**20
 MAX_ITEMS = 4096
@@ -175,29 +190,44 @@ class BadItem(BaseModel):
     message: str
 
 
-def _lenient(model: type[BaseModel]) -> Any:
-    def read(rows: Any) -> Any:
-        if not isinstance(rows, (list, tuple)):
-            return rows
-        read_rows: list[Any] = []
-        for index, row in enumerate(rows):
-            try:
-                read_rows.append(row if isinstance(row, model) else model.model_validate(row))
-            except ValidationError as error:
-                known = row.get("id") if isinstance(row, dict) else None
-                name = clean_text(known) if isinstance(known, str) and known else f"#{index}"
-                read_rows.append(BadItem(id=name[:256], message=explain(error)))
-        return read_rows
+def _read_each(model: type[BaseModel], rows: list[Any] | tuple[Any, ...]) -> list[Any]:
+    """Each row as the model, or as a `BadItem` with its own id, or ``#`` and its place if it has none."""
+    read: list[Any] = []
+    for index, row in enumerate(rows):
+        try:
+            read.append(row if isinstance(row, model) else model.model_validate(row))
+        except ValidationError as error:
+            known = row.get("id") if isinstance(row, dict) else None
+            name = clean_text(known) if isinstance(known, str) and known else f"#{index}"
+            read.append(BadItem(id=name[:256], message=explain(error)))
+    return read
 
-    return BeforeValidator(read)
+
+def _lenient(model: type[BaseModel]) -> Any:
+    return BeforeValidator(lambda rows: _read_each(model, rows) if isinstance(rows, (list, tuple)) else rows)
+
+
+_VAGUE = ("tuple_type", "string_type")
+_UNION_TAGS = re.compile(r"str|.*[^\w].*")  # what pydantic calls the members of a union, among the names of fields
+
+
+def problems_of(error: ValidationError) -> list[tuple[str, str]]:
+    """(field, problem) of a validation error, the most telling first; the input itself is not repeated."""
+    rows = error.errors(include_input=False, include_url=False)
+    # A value that fits no member of a union gives one error each; "not a text" is the least interesting of them.
+    rows.sort(key=lambda row: _VAGUE.index(row["type"]) + 1 if row["type"] in _VAGUE else 0)
+    found: dict[str, str] = {}
+    for row in rows:
+        parts = [str(part) for part in row["loc"] if not (isinstance(part, str) and _UNION_TAGS.fullmatch(part))]
+        field = ".".join(parts)
+        if field not in found and not any(key.startswith(f"{field}.") for key in found):
+            found[field] = "must be a text or a list of messages" if row["type"] == "tuple_type" else row["msg"]
+    return [(field, text.removeprefix("Value error, ")) for field, text in found.items()]
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error in one line: field, problem; the input itself is not repeated."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in row['loc']) or 'item'}: {row['msg']}"
-        for row in error.errors(include_input=False, include_url=False)[:4]
-    )
+    """A validation error in one line."""
+    return "; ".join(f"{field or 'item'}: {text}" for field, text in problems_of(error)[:4])
 
 
 def _no_twins(rows: list[Any], where: str) -> None:
@@ -255,37 +285,72 @@ class Response(Wire):
 
 
 class ResponseGroup(Wire):
-    """The responses to one prompt."""
+    """The responses to one prompt. One that cannot be read is put aside and fails alone; one at least must be fine."""
 
     id: Identifier = "group"
     prompt: Text = ""
     reference: Any = None
     responses: list[Response] = Field(min_length=1, max_length=MAX_GROUP)
+    _unread: dict[int, BadItem] = PrivateAttr(default_factory=dict)
 
-    @field_validator("responses")
+    @model_validator(mode="wrap")
     @classmethod
-    def _ids(cls, responses: list[Response]) -> list[Response]:
-        _no_twins(responses, "group.responses")
-        return responses
+    def _put_unreadable_aside(cls, data: Any, handler: ModelWrapValidatorHandler[ResponseGroup]) -> ResponseGroup:
+        rows = data.get("responses") if isinstance(data, dict) else None
+        if not isinstance(rows, (list, tuple)) or len(rows) > MAX_GROUP:
+            return handler(data)
+        read = _read_each(Response, rows)
+        _no_twins(read, "responses")
+        good = [row for row in read if isinstance(row, Response)]
+        group = handler({**data, "responses": good or rows})
+        group._unread = {place: row for place, row in enumerate(read) if isinstance(row, BadItem)}
+        return group
+
+    @property
+    def unread(self) -> dict[int, BadItem]:
+        """Responses that could not be read, by their place in the request."""
+        return self._unread
+
+    @property
+    def size(self) -> int:
+        """Responses in the request, readable or not."""
+        return len(self.responses) + len(self._unread)
+
+    def in_place(self, rows: Sequence[T], fill: Callable[[BadItem], T]) -> list[T]:
+        """``rows``, one for each readable response, with something for every unreadable one where it stood."""
+        rest = iter(rows)
+        return [fill(self._unread[k]) if k in self._unread else next(rest) for k in range(self.size)]
+
+    def places(self) -> list[int]:
+        """Place in the request of every readable response."""
+        return [k for k in range(self.size) if k not in self._unread]
 
 
 class GroupRequest(Envelope):
     """Base of requests about one ``group`` or several ``groups``."""
 
     group: ResponseGroup | None = None
-    groups: list[ResponseGroup] | None = Field(default=None, min_length=1, max_length=MAX_ITEMS)
+    groups: Annotated[list[ResponseGroup | BadItem], _lenient(ResponseGroup)] | None = Field(
+        default=None, min_length=1, max_length=MAX_ITEMS
+    )
 
     @model_validator(mode="after")
     def _one_or_many(self) -> GroupRequest:
         if (self.group is None) == (self.groups is None):
             raise ValueError("give either 'group' or 'groups'")
-        _no_twins(self.all_groups, "groups")
+        _no_twins(self.groups or [], "groups")
         return self
 
     @property
     def all_groups(self) -> list[ResponseGroup]:
-        """The groups, one or many."""
-        return self.groups if self.groups is not None else [self.group] if self.group is not None else []
+        """The groups that could be read, one or many."""
+        rows = self.groups if self.groups is not None else [self.group]
+        return [row for row in rows if isinstance(row, ResponseGroup)]
+
+    def in_place(self, rows: Sequence[T], fill: Callable[[BadItem], T]) -> list[T]:
+        """``rows``, one for each readable group, with something for every unreadable one where it stood."""
+        rest = iter(rows)
+        return [fill(row) if isinstance(row, BadItem) else next(rest) for row in self.groups or [self.group]]
 
 
 class RankRequest(GroupRequest):
@@ -317,8 +382,8 @@ class PartitionRequest(GroupRequest):
         if self.correct is not None:
             if self.group is None:
                 raise ValueError("correct: only with a single 'group'")
-            if len(self.correct) != len(self.group.responses):
-                raise ValueError(f"correct: {len(self.correct)} flags for {len(self.group.responses)} responses")
+            if len(self.correct) != self.group.size:
+                raise ValueError(f"correct: {len(self.correct)} flags for {self.group.size} responses")
         return self
 
 

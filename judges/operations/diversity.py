@@ -11,13 +11,14 @@ from ...schema import RewardStatus
 from ..context import Context
 from ..diversity import METRICS
 from ..diversity import diversity as measure
-from ..problems import unknown
+from ..problems import Problem, unknown
 from ..types import DiversityReply, DiversityRequest, PartitionRequest, Response, ResponseGroup, as_text
 from .partition import partition
 
 if TYPE_CHECKING:
     from ..service import JudgeService
 
+_PLACED = (RewardStatus.OK, RewardStatus.DEGENERATE)
 _SURFACE = {"self_bleu", "distinct_1", "distinct_2"}
 
 
@@ -29,6 +30,9 @@ async def diversity(service: JudgeService, request: DiversityRequest, context: C
     group = request.group or ResponseGroup(
         responses=[Response(id=str(i), response=text) for i, text in enumerate(request.texts or [])]
     )
+    if group.unread:
+        worst = next(iter(group.unread.values()))
+        raise Problem(422, "invalid_request", f"group.responses: {worst.id!r}: {worst.message}")
     texts = [as_text(r.response) for r in group.responses]
     wanted = request.metrics or list(METRICS)
     reply = DiversityReply()
@@ -47,7 +51,7 @@ async def diversity(service: JudgeService, request: DiversityRequest, context: C
             for i, j, p in found.p_same or []:
                 p_same[i, j] = p_same[j, i] = p
             reply.stats = found.stats
-            unplaced = [r.id for r, label in zip(group.responses, labels or [], strict=True) if label is None]
+            unplaced = [row.id for row in found.items or [] if row.status not in _PLACED]
             if unplaced:
                 reply.warnings.append(f"{len(unplaced)} of {len(texts)} texts could not be placed; no cluster metrics")
                 reply.status = next(i.status for i in found.items or [] if i.id == unplaced[0])

@@ -23,7 +23,17 @@ from ..partition import (
 )
 from ..problems import Problem
 from ..textprep import suspicion_flags
-from ..types import ErrorInfo, GroupPartition, PartitionItem, PartitionReply, PartitionRequest, ResponseGroup, as_text
+from ..types import (
+    BadItem,
+    ErrorInfo,
+    GroupPartition,
+    PartitionItem,
+    PartitionReply,
+    PartitionRequest,
+    ResponseGroup,
+    as_text,
+    unread,
+)
 
 if TYPE_CHECKING:
     from ..service import JudgeService
@@ -71,6 +81,7 @@ async def partition(service: JudgeService, request: PartitionRequest, context: C
     except ValueError as error:
         raise Problem(422, "invalid_options", str(error)) from error
     placed = [_wire(group, result) for group, result in zip(groups, results, strict=True)]
+    placed = request.in_place([_with_unread(g, row) for g, row in zip(groups, placed, strict=True)], _unread_group)
     for group in placed:
         context.finished(group)
     if request.groups is not None:
@@ -107,7 +118,7 @@ def options_of(request: PartitionRequest, judge: Judge, budget: int | None) -> P
 def _input(group: ResponseGroup, request: PartitionRequest, contents: dict[str, str]) -> PartitionGroup:
     correct = None
     if request.correct is not None:
-        correct = {r.id: flag for r, flag in zip(group.responses, request.correct, strict=True)}
+        correct = {r.id: request.correct[place] for r, place in zip(group.responses, group.places(), strict=True)}
     elif request.scope == "strategy":
         correct = {r.id: r.correct is not False for r in group.responses}
     return PartitionGroup(group.id, list(contents), contents, correct)
@@ -139,6 +150,32 @@ def _wire(group: ResponseGroup, result: PartitionResult) -> GroupPartition:
     )  # fmt: skip
 
 
+def _with_unread(group: ResponseGroup, found: GroupPartition) -> GroupPartition:
+    """Responses that could not be read, back in their places with neither label nor reward."""
+    if not group.unread:
+        return found
+    place = group.places()
+
+    def nothing(row: BadItem) -> None:
+        return None
+
+    def failed(row: BadItem) -> PartitionItem:
+        return PartitionItem(id=row.id, status=RewardStatus.INVALID_INPUT, error=unread(row.message))
+
+    return found.model_copy(
+        update={
+            "labels": group.in_place(found.labels, nothing),
+            "p_same": [(place[i], place[j], p) for i, j, p in found.p_same or []],
+            "rewards": {name: group.in_place(values, nothing) for name, values in found.rewards.items()},
+            "items": group.in_place(found.items, failed),
+        }
+    )
+
+
+def _unread_group(row: BadItem) -> GroupPartition:
+    return GroupPartition(id=row.id, labels=[], clusters=[], error=unread(row.message))
+
+
 def plan_of(judge: Judge, request: PartitionRequest) -> tuple[int, int]:
     """Most calls and rounds of a request."""
     if request.scope == "answer" and not judge.paid:
@@ -148,4 +185,4 @@ def plan_of(judge: Judge, request: PartitionRequest) -> tuple[int, int]:
         plan_partition(_input(g, request, {r.id: as_text(r.response) for r in g.responses}), options)
         for g in request.all_groups
     ]
-    return sum(p.calls_max for p in plans), max(p.rounds_max for p in plans)
+    return sum(p.calls_max for p in plans), max((p.rounds_max for p in plans), default=0)

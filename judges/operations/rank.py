@@ -15,6 +15,7 @@ from ..ranking import plan as plan_calls
 from ..rubric import Rubric
 from ..textprep import gate, suspicion_flags
 from ..types import (
+    BadItem,
     ErrorInfo,
     GroupRanking,
     Item,
@@ -26,6 +27,7 @@ from ..types import (
     SitOut,
     UsageInfo,
     as_text,
+    unread,
 )
 from .compare import comparison_rubric, safe_compare
 from .listwise import plan_listwise, rank_listwise
@@ -58,6 +60,10 @@ async def rank(service: JudgeService, request: RankRequest, context: Context) ->
 
 
 def _reply(request: RankRequest, rankings: list[GroupRanking], judge: Judge, context: Context) -> RankReply:
+    for group, ranking in zip(request.all_groups, rankings, strict=True):
+        ranking.ranking = group.in_place(ranking.ranking, _unread_response)
+        ranking.rewards = [row.reward for row in ranking.ranking]
+    rankings = request.in_place(rankings, _unread_group)
     for ranking in rankings:
         ranking.judge = judge.info()
         context.finished(ranking)
@@ -65,6 +71,14 @@ def _reply(request: RankRequest, rankings: list[GroupRanking], judge: Judge, con
         return RankReply(groups=rankings)
     only = rankings[0]
     return RankReply(rewards=only.rewards, ranking=only.ranking, matches=only.matches, byes=only.byes, stats=only.stats)
+
+
+def _unread_response(row: BadItem) -> RankedResponse:
+    return RankedResponse(id=row.id, rank=None, status=RewardStatus.INVALID_INPUT, error=unread(row.message))
+
+
+def _unread_group(row: BadItem) -> GroupRanking:
+    return GroupRanking(id=row.id, rewards=[], ranking=[], error=unread(row.message))
 
 
 def options_of(request: RankRequest, judge: Judge, budget: int | None) -> RankOptions:
@@ -83,7 +97,7 @@ def options_of(request: RankRequest, judge: Judge, budget: int | None) -> RankOp
             degree=request.degree,
             rounds=request.rounds,
             anchor_id=request.anchor_id,
-            max_calls=None if budget is None else budget // len(request.all_groups),
+            max_calls=None if budget is None else budget // max(1, len(request.all_groups)),
             seed=request.seed or 0,
             length_covariate=request.length_covariate,
         )

@@ -67,7 +67,11 @@ def check_grader(grader: Mapping[str, Any], allow_python: bool, depth: int = 0) 
     if kind not in TYPES:
         raise Problem(422, "unknown_verifier", f"verifier.type is {kind!r}; known: {', '.join(TYPES)}")
     if kind == "python" and not allow_python:
-        raise Problem(422, "python_disabled", "verifier.type 'python' is off; start the server with --allow-python")
+        raise Problem(
+            422,
+            "python_disabled",
+            "verifier.type 'python' is off; set allow_python = true in the server's configuration",
+        )
     if kind == "multi":
         graders = grader.get("graders")
         if depth >= MAX_DEPTH or not isinstance(graders, Mapping) or not graders:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
 import zlib
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from ...schema import clean_text
 from ..problems import Problem
 
 MAX_DEPTH = 64
+BODY_TIMEOUT_S = 60.0
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 
 
@@ -31,7 +33,16 @@ async def read_json(request: Request, max_bytes: int, *, strict_type: bool = Tru
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json") and (strict_type or kind not in ("", "text/plain")):
         raise Problem(415, "media_type", f"content-type is {kind or 'missing'!r}; send application/json")
-    return parse_json(await _read(request, max_bytes))
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await _read(request, max_bytes)
+    except TimeoutError:
+        raise Problem(
+            408, "body_timeout", f"the body did not arrive within {BODY_TIMEOUT_S:g} s", retryable=True
+        ) from None
+    except ClientDisconnect:
+        raise Problem(499, "client_gone", "the client closed the connection") from None
+    return parse_json(body)
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
@@ -52,6 +63,8 @@ async def _read(request: Request, max_bytes: int) -> bytes:
         if size > max_bytes or (inflate is not None and inflate.unconsumed_tail):
             raise _too_large(max_bytes)
         parts.append(piece)
+    if inflate is not None and (not inflate.eof or inflate.unused_data):
+        raise Problem(400, "malformed_encoding", f"the {encoding} body is cut off or has something behind its end")
     return b"".join(parts)
 
 
@@ -71,6 +84,7 @@ def parse_json(body: bytes) -> Any:
         raise Problem(422, "not_finite", f"{error} is not a JSON number; use null") from None
     except (ValueError, RecursionError) as error:
         kind = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        kind = "a number has too many digits" if "integer string conversion" in kind else kind
         raise Problem(400, "malformed_json", f"the body is not JSON: {kind}"[:300]) from None
     return _checked(value, clean=_SURROGATE.search(body) is not None)
 

@@ -13,6 +13,7 @@ from ..problems import Problem
 
 TTL_S = 24 * 3600.0
 MAX_ENTRIES = 10_000
+MAX_BYTES = 256 * 2**20
 
 
 @dataclass
@@ -33,8 +34,9 @@ class _Entry:
 class IdempotencyStore:
     """Replies by key, for a day, the oldest forgotten beyond a limit."""
 
-    def __init__(self, ttl_s: float = TTL_S, max_entries: int = MAX_ENTRIES):
-        self.ttl_s, self.max_entries = ttl_s, max_entries
+    def __init__(self, ttl_s: float = TTL_S, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES):
+        self.ttl_s, self.max_entries, self.max_bytes = ttl_s, max_entries, max_bytes
+        self._bytes = 0
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     async def run(self, key: str, body: bytes, work: Callable[[], Awaitable[Stored]]) -> Stored:
@@ -66,7 +68,9 @@ class IdempotencyStore:
             return reply
         finally:
             keep = reply is not None and reply.status < 500
-            if not keep:
+            if keep and reply is not None:
+                self._bytes += len(reply.body)
+            else:
                 self._entries.pop(key, None)
             entry.done.set_result(reply if keep else None)
 
@@ -74,7 +78,10 @@ class IdempotencyStore:
         now = time.monotonic()
         while self._entries:
             key, entry = next(iter(self._entries.items()))
-            if entry.done.done() and (entry.expires < now or len(self._entries) > self.max_entries):
+            full = len(self._entries) > self.max_entries or self._bytes > self.max_bytes
+            if entry.done.done() and (entry.expires < now or full):
                 del self._entries[key]
+                stored = entry.done.result()
+                self._bytes -= len(stored.body) if stored is not None else 0
             else:
                 return

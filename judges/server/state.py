@@ -16,7 +16,7 @@ from ..context import Context
 from ..limits import AdaptiveLimiter
 from ..problems import Problem
 from ..service import REQUESTS, JudgeService
-from ..types import Envelope, Reply
+from ..types import Envelope, Reply, problems_of
 from .auth import Tokens
 from .config import JudgeServerConfig
 from .idempotency import IdempotencyStore
@@ -48,10 +48,7 @@ class ServerState:
         try:
             return REQUESTS[operation].model_validate(body)
         except ValidationError as error:
-            details = [
-                {"field": ".".join(str(p) for p in row["loc"]), "problem": row["msg"]}
-                for row in error.errors(include_input=False, include_url=False)[:20]
-            ]
+            details = [{"field": field, "problem": text} for field, text in problems_of(error)[:20]]
             first = details[0]
             raise Problem(
                 422, "invalid_request", f"{first['field'] or 'body'}: {first['problem']}", details=details

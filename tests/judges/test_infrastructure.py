@@ -11,7 +11,7 @@ from palaestra.judges import Budget, Item, RankRequest, ScoreRequest
 from palaestra.judges.cache import CacheError, VerdictCache, cache_key, filesystem_of
 from palaestra.judges.context import Meter, current_run
 from palaestra.judges.limits import AdaptiveLimiter
-from palaestra.judges.replay import ReplayLog, check_log, read_log
+from palaestra.judges.replay import ReplayLog, check_log, read_log, sealed
 from palaestra.judges.rescore import rescore
 from palaestra.judges.server.launch import preload
 from palaestra.judges.singleflight import SingleFlight
@@ -231,13 +231,19 @@ def test_log_is_chained_reads_back_and_holds_no_bodies(fake, llm_service, tmp_pa
     assert report.ok and report.records == 3
 
 
-@pytest.mark.parametrize("damage", ["change", "remove", "swap"])
+@pytest.mark.parametrize("damage", ["change", "change the last", "remove", "swap", "forge"])
 def test_tampering_breaks_the_chain(fake, llm_service, tmp_path, damage):
     _, log = logged_run(fake, llm_service, tmp_path)
     file = next(log.glob("*.jsonl"))
     lines = file.read_text().splitlines()
     if damage == "change":
         lines[0] = lines[0].replace('"attempt": 1', '"attempt": 2')
+    elif damage == "change the last":
+        lines[-1] = lines[-1].replace('"status": "ok"', '"status": "no"')
+    elif damage == "forge":  # a whole new line with a hash of its own, but not the one the next line knows
+        record = json.loads(lines[1]) | {"attempt": 9}
+        record.pop("sha")
+        lines[1] = sealed(json.dumps(record, sort_keys=True).encode()).decode()
     elif damage == "remove":
         del lines[1]
     else:
@@ -254,6 +260,26 @@ def test_a_log_is_continued_and_secrets_are_redacted(fake, llm_service, tmp_path
     more.append({"status": "ok"})
     more.close()
     assert check_log(log).ok
+
+
+def test_a_log_survives_a_torn_line_and_an_empty_segment(tmp_path):
+    log = ReplayLog(tmp_path)
+    log.append({"status": "ok"})
+    log.close()
+    (tmp_path / "log-00002.jsonl").touch()  # opened after the first one was full, and never written
+    more = ReplayLog(tmp_path)
+    more.append({"status": "ok"})
+    more.close()
+    whole = check_log(tmp_path)
+    assert whole.ok and whole.records == 2
+    with (tmp_path / "log-00002.jsonl").open("ab") as file:
+        file.write(b'{"status": "o')  # the process died here
+    last = ReplayLog(tmp_path)
+    last.append({"status": "ok"})
+    last.close()
+    report = check_log(tmp_path)
+    assert report.records == 3 and report.broken_chain == ["log-00002.jsonl:2: not JSON"]
+    assert report.head != whole.head
 
 
 def test_a_verdict_that_reads_differently_today_is_reported(fake, llm_service, tmp_path):

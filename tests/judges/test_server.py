@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import json
+import socket
 import threading
 import time
 
@@ -12,7 +13,8 @@ from palaestra.judges.problems import Problem
 from palaestra.judges.server import JudgeServerConfig, create_app, serve
 from palaestra.judges.server.auth import Tokens
 from palaestra.judges.server.body import parse_json
-from palaestra.judges.testing import Fault, judge_server
+from palaestra.judges.server.idempotency import IdempotencyStore, Stored
+from palaestra.judges.testing import Fault, Oracle, judge_server
 
 ITEMS = {"items": [{"id": "a", "response": "4", "reference": "4"}], "rubric": "exact"}
 GOOD = [{"reasoning": "fine", "scores": {"overall": 7}}]
@@ -47,9 +49,63 @@ def test_a_malformed_item_leaves_its_siblings_alone(url):
     assert "response" in results[1]["error"]["message"]
 
 
+def test_a_malformed_response_leaves_its_group_alone(fake, llm_service):
+    server = fake(Oracle(quality={"best": 2.0, "fair": 0.0, "poor": -2.0}))
+    rows = [{"id": "a", "response": "fair"}, {"id": "b", "response": 7}, {"id": "c", "response": "best"}, "d"]
+    with judge_server(llm_service(server)) as url:
+        ranked = post(url, "/v1/rank", {"group": {"prompt": "p", "responses": rows}, "reward": "quantile"}).json()
+        assert ranked["rewards"] == [0.0, None, 1.0, None]
+        assert [(r["id"], r["status"]) for r in ranked["ranking"]] == [
+            ("a", "ok"), ("b", "invalid_input"), ("c", "ok"), ("#3", "invalid_input"),
+        ]  # fmt: skip
+        assert "response" in ranked["ranking"][1]["error"]["message"]
+        body = {"group": {"prompt": "p", "responses": rows}, "scope": "semantic", "correct": [True, True, True, False]}
+        parted = post(url, "/v1/partition", body).json()
+    assert parted["labels"] == [0, None, 1, None] and parted["clusters"] == [["a"], ["c"]]
+    assert [sorted(pair[:2]) for pair in parted["p_same"]] == [[0, 2]]
+    assert parted["rewards"]["darling"] == [1.0, None, 1.0, None]
+    assert [item["status"] for item in parted["items"]] == ["ok", "invalid_input", "ok", "invalid_input"]
+
+
+def test_a_malformed_group_leaves_the_other_groups_alone(fake, llm_service):
+    good = {"prompt": "p", "responses": [{"id": "a", "response": "one"}, {"id": "b", "response": "two"}]}
+    groups = [{"id": "first"}, {"id": "second", **good}, {"id": "third", "responses": [{"id": "x", "response": 1}]}, 4]
+    with judge_server(llm_service(fake(Oracle()))) as url:
+        ranked = post(url, "/v1/rank", {"groups": groups}).json()["groups"]
+        parted = post(url, "/v1/partition", {"groups": groups, "scope": "semantic"}).json()["groups"]
+        nothing = post(url, "/v1/rank", {"groups": groups[:1], "budget": {"max_calls": 5}}).json()["groups"]
+        planned = post(url, "/v1/plan", {"operation": "rank", "request": {"groups": groups}}).json()
+    for found in (ranked, parted):
+        assert [g["id"] for g in found] == ["first", "second", "third", "#3"]
+        assert [g["error"] is None for g in found] == [False, True, False, False]
+        assert found[0]["error"]["code"] == "invalid_input" and "responses" in found[0]["error"]["message"]
+    assert None not in ranked[1]["rewards"] and ranked[0]["rewards"] == [] and len(nothing) == 1
+    assert planned["calls"] == 2
+
+
+def test_errors_name_the_field_in_the_callers_words(url):
+    body = {"items": [{"id": "a", "response": {"x": 1}}], "rubric": "exact"}
+    message = post(url, "/v1/score", body).json()["results"][0]["error"]["message"]
+    assert message == "response: must be a text or a list of messages"
+    rubric = {"criteria": [{"name": "x", "description": "d", "weight": 0}]}
+    error = post(url, "/v1/score", {"items": [], "rubric": rubric}).json()["error"]
+    assert error["message"].startswith("rubric: rubric 'custom': every criterion has weight 0")
+
+
+def test_a_body_that_never_comes_is_given_up(monkeypatch, fake, llm_service):
+    monkeypatch.setattr("palaestra.judges.server.body.BODY_TIMEOUT_S", 0.2)
+    with judge_server() as url, socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as connection:
+        head = "POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+        connection.sendall(head.encode())
+        connection.settimeout(20)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
+        (b'{"seed": ' + b"9" * 5000 + b"}", {}, 400, "malformed_json"),
+        (gzip.compress(b'{"items": []}')[:-6], {"content-encoding": "gzip"}, 400, "malformed_encoding"),
         (b"{", {}, 400, "malformed_json"),
         (b"\xff\xfe{}", {}, 400, "malformed_json"),
         (b"[" * 100_000, {}, 400, "malformed_json"),
@@ -171,6 +227,24 @@ def test_idempotency_keys():
         other = post(url, "/v1/score", {**ITEMS, "seed": 1}, **{"idempotency-key": "k"})
         assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
         assert post(url, "/v1/score", ITEMS).json()["id"] != first.json()["id"]
+
+
+def test_stored_replies_are_bounded_in_bytes():
+    async def go():
+        store = IdempotencyStore(max_bytes=250)
+        served = []
+
+        async def work():
+            served.append(1)
+            return Stored(200, b"x" * 100)
+
+        for key in ("a", "b", "c", "d"):
+            await store.run(key, b"body", work)
+        await store.run("d", b"body", work)
+        await store.run("a", b"body", work)  # forgotten, so asked again
+        return len(served)
+
+    assert asyncio.run(go()) == 5
 
 
 def test_a_second_request_waits_for_the_first_with_its_key(fake, llm_service):
