@@ -350,7 +350,8 @@ class GroupRequest(Envelope):
     def in_place(self, rows: Sequence[T], fill: Callable[[BadItem], T]) -> list[T]:
         """``rows``, one for each readable group, with something for every unreadable one where it stood."""
         rest = iter(rows)
-        return [fill(row) if isinstance(row, BadItem) else next(rest) for row in self.groups or [self.group]]
+        asked: Sequence[ResponseGroup | BadItem | None] = self.groups or [self.group]
+        return [fill(row) if isinstance(row, BadItem) else next(rest) for row in asked]
 
 
 class RankRequest(GroupRequest):
