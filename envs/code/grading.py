@@ -89,10 +89,19 @@ def grade_problem(problem: Problem, response: str, reward: str = "share", sandbo
     share = passed / len(problem.tests)
     scores = {"passed": share, "tests": float(len(problem.tests))}
     earned = problem.earned(share) if reward == "share" else float(passed == len(problem.tests))
+    details = {"tests": [outcome(item, results.get(item.test.id)) for item in problem.tests]}
     if passed == len(problem.tests):
-        return Result(1.0, "Accepted: all tests pass.", "correct", scores)
+        return Result(1.0, Feedback(text="Accepted: all tests pass.", kind="correct", details=details), "correct", scores)
     text, reason = report(problem.tests, results, run.traceback, run.reason)
-    return Result(earned, Feedback(text=text, kind=_kind(reason)), reason, scores)
+    return Result(earned, Feedback(text=text, kind=_kind(reason), details=details), reason, scores)
+
+
+def outcome(item: CodeTest, result: TestResult | None) -> dict[str, Any]:
+    """How one test went, for people who look at rollouts: never an input, an expected output or a message."""
+    row = {"id": item.test.id, "visibility": item.visibility}
+    if result is None:
+        return {**row, "passed": False, "verdict": "not_run"}
+    return {**row, "passed": result.passed, "verdict": result.verdict, "wall_s": round(result.wall_s, 4)}
 
 
 def _kind(reason: str) -> Any:

@@ -81,6 +81,20 @@ def test_runs_side_by_side(page):
     assert page.locator(".chart").count() == 1
 
 
+def test_curves_that_hardly_move_are_drawn(page, library):
+    curves = {
+        "ess": [1, 1 - 1e-7, 1],
+        "zero": [0, 0, 0],
+        "huge": [1e300, -1e300, 1e308],
+        "tiny": [1e-300, 3e-300, 2e-300],
+    }
+    with (library / "healthy" / "metrics.jsonl").open("w") as file:
+        for step in range(3):
+            file.write(json.dumps({"step": step, **{name: values[step] for name, values in curves.items()}}) + "\n")
+    go(page, "run/healthy")
+    assert page.locator(".chart canvas").count() == len(curves)
+
+
 def test_a_run_in_progress_grows_on_the_page(page, library):
     go(page, "run/healthy/rollouts")
     with (library / "healthy" / "rollouts" / "train.jsonl").open("a") as file:

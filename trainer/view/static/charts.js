@@ -11,8 +11,13 @@ export const order = (names) => [...names].sort((a, b) => rank(a) - rank(b) || a
 
 export const flat = (points) => points.every(([, value]) => value === points[0][1]);
 
-// A line that never moves is drawn in the middle of its chart, or at the bottom when it is zero.
-const range = (_, low, high) => low === null ? [0, 1] : low === high ? (low === 0 ? [0, 1] : [low - Math.abs(low) / 2, low + Math.abs(low) / 2]) : uPlot.rangeNum(low, high, 0.08, true);
+// A line that hardly moves is drawn in the middle of its chart (axes cannot be labelled finer), at the bottom when it is zero.
+function range(_, low, high) {
+  if (low === null) return [0, 1];
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  if (high - low > 1e-5 * size) return uPlot.rangeNum(low, high, 0.08, true);
+  return size === 0 ? [0, 1] : [low - size / 2, high + size / 2];
+}
 
 const sync = uPlot.sync("steps"); // the cursor stands at the same step in every chart
 
