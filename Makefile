@@ -47,19 +47,28 @@ docs: $(TESTED)
 	$(BIN)/mkdocs build --strict
 
 # The real code of peers that are too heavy for `make test`, or clash with it. Their tests are skipped otherwise.
-PEER := build/interop
+# NeMo Gym needs Python 3.12: PYTHON312=... names one, and without it its tests are skipped.
+PEER      := build/interop
+PYTHON312 ?= $(shell command -v python3.12)
 interop: $(TESTED)
 	@mkdir -p $(PEER)
-	$(BIN)/python -m pip download --quiet --no-deps -d $(PEER) openrlhf==0.11.2 openenv==0.10.0
+	$(BIN)/python -m pip download --quiet --no-deps -d $(PEER) openrlhf==0.11.2 openenv==0.10.0 openpipe-art==0.5.18 \
+		tinker-cookbook==0.6.1
 	test -x $(PEER)/verifiers/bin/vf-eval || ($(PYTHON) -m venv $(PEER)/verifiers && \
-		$(PEER)/verifiers/bin/pip install --quiet verifiers==0.4.0 . )
+		$(PEER)/verifiers/bin/pip install --quiet verifiers==0.4.0 uv . )
+	test -x $(PEER)/openenv/bin/openenv || ($(PYTHON) -m venv $(PEER)/openenv && \
+		$(PEER)/openenv/bin/pip install --quiet openenv==0.10.0)
+	test -z "$(PYTHON312)" || test -x $(PEER)/nemo/bin/gym || ($(PYTHON312) -m venv $(PEER)/nemo && \
+		$(PEER)/nemo/bin/pip install --quiet nemo-gym==0.4.0)
 	test -d $(PEER)/verl || $(PYTHON) -m venv $(PEER)/verl
 	$(PEER)/verl/bin/pip install --quiet --no-deps verl==0.9.1 tensordict==0.10.0 ray==2.60.0 omegaconf==2.4.0 \
-		hydra-core==1.3.8 antlr4-python3-runtime==4.9.3 codetiming==1.4.0 torchdata==0.11.0 pyvers==0.2.3 msgpack==1.2.4
+		hydra-core==1.3.8 antlr4-python3-runtime==4.9.3 codetiming==1.4.0 torchdata==0.11.0 pyvers==0.2.3 msgpack==1.2.4 \
+		skyrl-gym==0.4.0
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')')" \
 		> $$($(PEER)/verl/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth
 	$(BIN)/python -m pytest tests/interop tests/judges/test_dialects.py tests/envs/test_mcp.py -rs
-	$(PEER)/verl/bin/python -m pytest tests/interop/test_verl.py tests/trainer/objectives/test_verl.py -rs
+	$(PEER)/verl/bin/python -m pytest tests/interop/test_verl.py tests/interop/test_skyrl.py \
+		tests/trainer/objectives/test_verl.py -rs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -91,7 +91,8 @@ def grade_problem(problem: Problem, response: str, reward: str = "share", sandbo
     earned = problem.earned(share) if reward == "share" else float(passed == len(problem.tests))
     details = {"tests": [outcome(item, results.get(item.test.id)) for item in problem.tests]}
     if passed == len(problem.tests):
-        return Result(1.0, Feedback(text="Accepted: all tests pass.", kind="correct", details=details), "correct", scores)
+        accepted = Feedback(text="Accepted: all tests pass.", kind="correct", details=details)
+        return Result(1.0, accepted, "correct", scores)
     text, reason = report(problem.tests, results, run.traceback, run.reason)
     return Result(earned, Feedback(text=text, kind=_kind(reason), details=details), reason, scores)
 

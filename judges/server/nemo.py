@@ -1,4 +1,4 @@
-"""NeMo Gym's ``/verify`` (task fields echoed) and ``/compare`` (the genrm_compare shape)."""
+"""NeMo Gym's ``/seed_session``, ``/verify`` (task fields echoed) and ``/compare`` (the genrm_compare shape)."""
 
 from __future__ import annotations
 
@@ -61,8 +61,13 @@ def conversation(rows: list[Any]) -> str:
 
 
 def add_nemo(app: FastAPI, dialects: Dialects) -> None:
-    """``POST /verify`` and ``POST /compare``."""
+    """``POST /seed_session``, ``POST /verify`` and ``POST /compare``."""
     from .dialects import item
+
+    @app.post("/seed_session")
+    async def seed_session(request: Request) -> Any:
+        await dialects.body(request)
+        return {}  # a judge keeps nothing between calls; their clients ask before they verify
 
     @app.post("/verify")
     async def verify(request: Request) -> Any:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,8 @@ __all__ = ["Sort"]
 def program(programs, tmp_path):
     """Run one of their programs in a folder with the exported taskset."""
     (tmp_path / "sort_taskset.py").write_text(MODULE)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FAKE_KEY": "x"}
+    path = f"{Path(programs('verifiers', 'vf-eval')).parent}:{os.environ['PATH']}"  # their programs want uv
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(tmp_path), "FAKE_KEY": "x"}
 
     def run(name, *arguments):
         command = [programs("verifiers", name), "sort_taskset", *arguments, "-o", str(tmp_path / "out")]
