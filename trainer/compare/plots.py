@@ -21,13 +21,14 @@ def plot(comparison: Comparison, folder: Path) -> None:
 
     rows = comparison.rows()
     bars = [name for name in ("effective right", "entropy", "KL to start", "Gain", "Drop") if name in rows["start"]]
-    figure, axes = pyplot.subplots(1, 2 + len(bars), figsize=(5 * 2 + 2.6 * len(bars), 4.2))
+    figure = pyplot.figure(figsize=(12, 7.5), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+    curves, front = above.subplots(1, 2)
     styles = {label: "grey" if label == "start" else f"C{i - 1}" for i, label in enumerate(rows)}
-    _curves(axes[0], comparison, rows, styles)
-    _front(axes[1], comparison, rows, styles)
-    for axis, name in zip(axes[2:], bars, strict=True):
-        _bars(axis, name, rows, styles)
-    figure.tight_layout()
+    _curves(curves, comparison, rows, styles)
+    _front(front, comparison, rows, styles)
+    for number, (axis, name) in enumerate(zip(below.subplots(1, len(bars)), bars, strict=True)):
+        _bars(axis, name, rows, styles, named=number == 0)
     figure.savefig(folder / "report.png", dpi=130)
     figure.savefig(folder / "report.svg")
     pyplot.close(figure)
@@ -41,6 +42,7 @@ def _curves(axis: Any, comparison: Comparison, rows: Any, styles: dict[str, str]
         axis.plot(ks, [v.value for v in values], marker="o", linestyle=line, color=styles[label], label=label)
         axis.fill_between(ks, [v.low for v in values], [v.high for v in values], alpha=0.12, color=styles[label])
     axis.set(xscale="log", xticks=ks, xticklabels=[str(k) for k in ks], xlabel="k", ylabel="pass@k")
+    axis.minorticks_off()
     axis.legend(fontsize=8)
 
 
@@ -59,12 +61,13 @@ def _front(axis: Any, comparison: Comparison, rows: Any, styles: dict[str, str])
     axis.set_title("quality and diversity: up and right is better", fontsize=9)
 
 
-def _bars(axis: Any, name: str, rows: Any, styles: dict[str, str]) -> None:
-    shown = {label: row[name] for label, row in rows.items() if not math.isnan(row[name].value)}
+def _bars(axis: Any, name: str, rows: Any, styles: dict[str, str], named: bool) -> None:
+    shown = {place: row[name] for place, row in enumerate(rows.values()) if not math.isnan(row[name].value)}
     errors = [[_arms(v)[side][0] for v in shown.values()] for side in (0, 1)]
-    axis.barh(list(shown), [v.value for v in shown.values()], xerr=errors, color=[styles[label] for label in shown])
-    axis.invert_yaxis()
-    axis.tick_params(axis="y", labelsize=7)
+    colors = [list(styles.values())[place] for place in shown]
+    axis.barh(list(shown), [v.value for v in shown.values()], xerr=errors, color=colors)
+    axis.set_yticks(range(len(rows)), list(rows) if named else [""] * len(rows), fontsize=7)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_title(name, fontsize=9)
 
 

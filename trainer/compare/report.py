@@ -162,12 +162,11 @@ class Comparison:
         write_atomically(folder / "report.json", json.dumps(data, indent=1))
 
 
-def _table(rows: Any) -> list[str]:
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    return lines + [
-        f"| {label} | " + " | ".join(_shown(row.get(c)) for c in columns) + " |" for label, row in rows.items()
-    ]
+def _table(arms: Any) -> list[str]:
+    """Measures down, arms across: there are more measures than arms, and labels are short."""
+    measures = list(dict.fromkeys(measure for arm in arms.values() for measure in arm))
+    lines = ["| | " + " | ".join(arms) + " |", "|---" * (len(arms) + 1) + "|"]
+    return lines + [f"| {m} | " + " | ".join(_shown(arm.get(m)) for arm in arms.values()) + " |" for m in measures]
 
 
 def _numbers(values: Iterable[float | None]) -> list[float]:
@@ -189,7 +188,9 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _shown(value: Any) -> str:
     if value is None or (isinstance(value, Interval) and math.isnan(value.value)):
         return "–"
-    return str(value) if isinstance(value, Interval) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
+    if isinstance(value, Interval):
+        return str(value)
+    return f"{value:,.0f}" if value >= 1000 or float(value).is_integer() else f"{value:.3f}"
 
 
 def _plain(value: Any) -> Any:
