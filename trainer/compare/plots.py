@@ -21,7 +21,7 @@ def plot(comparison: Comparison, folder: Path) -> None:
 
     rows = comparison.rows()
     bars = [name for name in ("effective right", "entropy", "KL to start", "Gain", "Drop") if name in rows["start"]]
-    figure = pyplot.figure(figsize=(12, 7.5), layout="constrained")
+    figure: Any = pyplot.figure(figsize=(12, 7.5), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
     curves, front = above.subplots(1, 2)
     styles = {label: "grey" if label == "start" else f"C{i - 1}" for i, label in enumerate(rows)}
