@@ -1,8 +1,9 @@
 """The maths verifier against Math-Verify: accuracy on the labelled cases and verifications per second.
 
-    python -m benchmarks.math_verify                    # ours
+    python -m benchmarks.math_verify                    # ours, on both files of labelled cases
     python -m benchmarks.math_verify --peer             # and Math-Verify, if `pip install palaestra[bench]` was run
-    python -m benchmarks.math_verify --json out.json
+    python -m benchmarks.math_verify --only accuracy --cases further --json out.json
+    python -m benchmarks.math_verify --cases mine.txt   # your own cases; the format stands in benchmarks/math_cases.py
 
 Math-Verify runs in a process of its own: it sets alarms, and some cases have to be killed.
 """
@@ -10,17 +11,18 @@ Math-Verify runs in a process of its own: it sets alarms, and some cases have to
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import logging
 import multiprocessing as mp
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CASES = Path(__file__).resolve().parents[1] / "tests" / "data" / "math_cases.csv"
+from .math_cases import FURTHER, REFERENCE, Case, load
+
+FILES = {"reference": REFERENCE, "further": FURTHER}
 KILL_AFTER = 25.0
 FILLER = "We simplify the expression step by step and check each result. "
 
@@ -99,44 +101,41 @@ class Judge:
             self.process = None
 
 
-def cases() -> Iterator[dict[str, str]]:
-    """Rows of the labelled file with predictions written out."""
-    with open(CASES, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["encoding"] == "rle":
-                row["prediction"] = "".join(piece * count for piece, count in json.loads(row["prediction"]))
-            yield row
-
-
-def accuracy(name: str) -> dict[str, Any]:
+def accuracy(name: str, cases: list[Case]) -> dict[str, Any]:
     """Right verdicts, wrongly accepted and wrongly rejected answers, and times, by group of cases."""
     judge = Judge(name)
-    groups: dict[str, list[tuple[bool, bool, float]]] = {"clear": [], "judgement calls": [], "hostile": []}
     try:
-        for row in cases():
-            verdict, wall, _ = judge(row["gold"], row["prediction"])
-            entry = (verdict, row["expected"] == "1", wall)
-            groups["judgement calls" if row["policy"] == "1" else "clear"].append(entry)
-            if row["category"] == "hostile":
-                groups["hostile"].append(entry)
+        judged = [(case, *judge(case.gold, case.response)[:2]) for case in cases]
     finally:
         judge.close()
+    groups = {
+        "clear": [entry for entry in judged if not entry[0].policy],
+        "judgement calls": [entry for entry in judged if entry[0].policy],
+        "hostile": [entry for entry in judged if entry[0].category == "hostile"],
+        "benign": [entry for entry in judged if entry[0].category != "hostile"],
+    }
+    for case in dict.fromkeys(case.category for case in cases):
+        groups[f"[{case}]"] = [entry for entry in judged if entry[0].category == case]
+    return {group: _summary(entries) for group, entries in groups.items() if entries}
+
+
+def _summary(entries: list[tuple[Case, bool, float]]) -> dict[str, Any]:
+    walls = sorted(wall for *_, wall in entries)
     return {
-        group: {
-            "n": len(entries),
-            "right": sum(verdict == expected for verdict, expected, _ in entries),
-            "false_positives": sum(verdict and not expected for verdict, expected, _ in entries),
-            "mean_ms": round(1e3 * statistics.mean(wall for *_, wall in entries), 2),
-            "max_s": round(max(wall for *_, wall in entries), 3),
-        }
-        for group, entries in groups.items()
+        "n": len(entries),
+        "right": sum(verdict == case.expected for case, verdict, _ in entries),
+        "false_positives": sum(verdict and not case.expected for case, verdict, _ in entries),
+        "mean_ms": round(1e3 * statistics.mean(walls), 2),
+        "p95_ms": round(1e3 * walls[int(0.95 * len(walls))], 2),
+        "max_s": round(walls[-1], 3),
     }
 
 
 def loads() -> dict[str, list[tuple[str, str]]]:
     """The loads of the throughput table: name -> (gold, response) pairs."""
-    rows = [row for row in cases() if row["category"] != "hostile"]
-    hostile = [row for row in cases() if row["category"] == "hostile"][:5]
+    rows = list(load(REFERENCE))
+    benign = [(case.gold, case.response) for case in rows if case.category != "hostile"]
+    hostile = [(case.gold, case.response) for case in rows if case.category == "hostile"][:5]
     integers = [(str(n), f"So the answer is \\boxed{{{n + n % 2}}}.") for n in range(500)]
     return {
         "integers, short response": integers,
@@ -147,8 +146,8 @@ def loads() -> dict[str, list[tuple[str, str]]]:
         "quadratic and its factors": [
             (f"x^2-{2 * n + 1}x+{n * n + n}", f"\\boxed{{(x-{n})(x-{n + 1})}}") for n in range(1, 150)
         ],
-        "benign cases": [(row["gold"], row["prediction"]) for row in rows],
-        "95 integers and 5 hostile": integers[:95] + [(row["gold"], row["prediction"]) for row in hostile],
+        "benign cases": benign,
+        "95 integers and 5 hostile": integers[:95] + hostile,
         "30,000 characters, one box": [(str(n), FILLER * 480 + f"\\boxed{{{n}}}") for n in range(200)],
     }
 
@@ -170,24 +169,40 @@ def throughput(name: str, quick: bool) -> dict[str, dict[str, float]]:
     return table
 
 
+def show(name: str, report: dict[str, Any]) -> None:
+    """Print the tables of one verifier."""
+    print(name)
+    for file, groups in report.get("accuracy", {}).items():
+        print(f"  {file:<28}{'n':>6}{'right':>8}{'FP':>5}{'mean ms':>10}{'p95 ms':>9}{'max s':>8}")
+        for group, row in groups.items():
+            counts = f"{row['n']:>6}{row['right']:>8}{row['false_positives']:>5}"
+            print(f"  {group:<28}{counts}{row['mean_ms']:>10}{row['p95_ms']:>9}{row['max_s']:>8}")
+    if "throughput" in report:
+        print(f"  {'load':<28}{'per CPU s':>12}{'per s':>10}")
+        for load_name, row in report["throughput"].items():
+            print(f"  {load_name:<28}{row['per_cpu_s']:>12,.0f}{row['per_s']:>10,.0f}")
+
+
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", action="store_true", help="also run Math-Verify")
+    parser.add_argument("--only", choices=["accuracy", "throughput"], help="one of both tables")
+    parser.add_argument("--cases", action="append", help="'reference', 'further' or a file; may be repeated")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     args = parser.parse_args()
     report: dict[str, Any] = {}
     for name in ["palaestra", "math-verify"] if args.peer else ["palaestra"]:
-        report[name] = {"accuracy": accuracy(name), "throughput": throughput(name, quick=name != "palaestra")}
-        print(f"{name}\n  {'cases':<28}{'n':>6}{'right':>8}{'FP':>5}{'mean ms':>10}{'max s':>8}")
-        for group, row in report[name]["accuracy"].items():
-            counts = f"{row['n']:>6}{row['right']:>8}{row['false_positives']:>5}"
-            print(f"  {group:<28}{counts}{row['mean_ms']:>10}{row['max_s']:>8}")
-        print(f"  {'load':<28}{'per CPU s':>12}{'per s':>10}")
-        for load, row in report[name]["throughput"].items():
-            print(f"  {load:<28}{row['per_cpu_s']:>12,.0f}{row['per_s']:>10,.0f}")
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        report[name] = {}
+        if args.only != "throughput":
+            report[name]["accuracy"] = {
+                file: accuracy(name, list(load(FILES.get(file) or Path(file)))) for file in args.cases or FILES
+            }
+        if args.only != "accuracy":
+            report[name]["throughput"] = throughput(name, quick=name != "palaestra")
+        show(name, report[name])
+        if args.json:
+            args.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -251,6 +251,8 @@ class Evaluator:
         """Factorials and binomials through the gamma function."""
         self.budget.spend(400)
         for value in values:
+            if isinstance(value, mpc):
+                raise Undefined("factorial of a complex number")
             _bounded(value, MAX_GAMMA)
         try:
             if name == "fact":

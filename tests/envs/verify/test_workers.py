@@ -4,8 +4,11 @@ import asyncio
 import multiprocessing as mp
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +120,37 @@ def test_closing_leaves_no_process():
     processes = [worker.process for worker in pool.idle]
     pool.close()
     assert processes and all(process.returncode is not None for process in processes)
+
+
+def test_a_killed_program_leaves_no_worker_behind():
+    code = (
+        "import os, signal\n"
+        "from palaestra.envs.verify import pool as pools\n"
+        "pools.pool().warm_up()\n"
+        "print(pools.pool().idle[0].process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    above = Path(pools.__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(above)},
+    )
+    worker = int(done.stdout)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and alive(worker):
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(pid):
+    """Is the process there and no zombie that only waits for somebody to collect it?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.slow
