@@ -23,7 +23,12 @@ _ANCHOR = re.compile(
 _JOINER_NOISE = re.compile(r"\\[()\[\],;:! ]|\\q?quad|\\text(?:bf|rm)?|[\s${}*~]")
 _JOINERS = re.compile(r"(?:,|;|and|or)*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|$)")
-_REASON_GIVEN = re.compile(r",?\s+(?:because|since)\b", re.IGNORECASE)
+_REASON_GIVEN = re.compile(r",?\s+(?:because|since)\b|,\s+(?:which|where|i\.e\.|that is)(?!\w)", re.IGNORECASE)
+_ADVERB = re.compile(
+    r"(?:(?:thus|therefore|hence|then|clearly|indeed|simply|just|exactly|precisely|equal to|given by)[\s:,]+)+",
+    re.IGNORECASE,
+)
+_DISPLAY = (("$$", "$$"), ("\\[", "\\]"))
 _MATHS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 _MORE = re.compile(r"[\s*]*(?:,|;|or\b|and\b|maybe\b|perhaps\b)", re.IGNORECASE)
 
@@ -110,7 +115,8 @@ def _from_boxes(text: str) -> Extracted | None:
     first = last
     while first > 0 and _joined(text[filled[first - 1][1] : filled[first][0]]):
         first -= 1
-    return Extracted(", ".join(content.strip() for _, _, content in filled[first:]))
+    contents = [content.strip() for _, _, content in filled[first:]]
+    return Extracted(contents[0] if len(set(contents)) == 1 else ", ".join(contents))
 
 
 def _from_tags(text: str) -> Extracted | None:
@@ -135,14 +141,20 @@ def _from_anchor(text: str) -> Extracted | None:
         pass
     if match is None:
         return None
-    rest = text[match.end() :].lstrip().split("\n", 1)[0].strip(" *_\t")
+    rest = text[match.end() :].lstrip()
+    if adverb := _ADVERB.match(rest):
+        rest = rest[adverb.end() :]
+    display = next((marks for marks in _DISPLAY if rest.startswith(marks[0])), None)
+    if display and (close := rest.find(display[1], 2)) > 0:
+        rest = rest[: close + 2].replace("\n", " ") + rest[close + 2 :]
+    rest = rest.split("\n", 1)[0].strip(" *_\t")
     for opening, closing in _MATHS:
         if rest.startswith(opening):
             close = rest.find(closing, len(opening))
             if close > 0 and not _MORE.match(rest, close + len(closing)):
                 return Extracted(rest[len(opening) : close].strip() or None)
             break
-    for end in (_SENTENCE_END, _REASON_GIVEN):
+    for end in (_REASON_GIVEN, _SENTENCE_END):
         cut = end.search(rest)
         rest = rest[: cut.start()] if cut else rest
     rest = rest.strip(" *_\t\"'`")

@@ -85,7 +85,18 @@ def measured(p: Parser, node: Node, unit: Unit | None) -> Node:
         raise bad("words that are no unit")
     if unit is not None and unit.dims == following.dims:
         following = NONE  # "$5 dollars"
+    if p.token.kind == "num" and unit is None and following.known and numeric(node):
+        return compound(p, p.made("qty", node, following))
     return p.made("qty", node, times(unit, following) if unit is not None else following)
+
+
+def compound(p: Parser, larger: Node) -> Node:
+    """``2 hours 30 minutes`` in the larger unit."""
+    smaller = p.sum()
+    if smaller[0] != "qty" or smaller[2].dims != larger[2].dims or smaller[2].factor >= larger[2].factor:
+        raise bad("two quantities side by side")
+    share = p.made("mul", smaller[1], number_of(smaller[2].factor / larger[2].factor))
+    return p.made("qty", p.made("add", larger[1], share), larger[2])
 
 
 MODULUS = ("mod", "pmod", "bmod")

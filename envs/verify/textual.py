@@ -15,6 +15,7 @@ _QUOTES = re.compile(r"[`'\"]")
 _LEAD = re.compile(
     r"^(?:(?:so|thus|hence|therefore),?\s*)?(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*:?\s*", re.IGNORECASE
 )
+_SUBJECT = re.compile(r"^\s*(?:the|its|their)\s[A-Za-z ]{2,60}?\b(?:is|are|equals)\s+(?=[^A-Za-z\s])", re.IGNORECASE)
 _WHOLE_TEXT = re.compile(r"\s*\\(?:text|mbox|textbf|textrm)\s*\{([^{}]*)\}\.?\s*")
 _OPTION_LEAD = re.compile(r"^(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)s?\s*(?:is|:)?\s*", re.IGNORECASE)
 _OPTION = re.compile(r"\(?([A-Ja-j])(?:\)|\.|:)(?:\s*\S.*)?|\(([A-Ja-j])\)?.*|([A-Ja-j])", re.DOTALL)
@@ -57,6 +58,7 @@ def words(text: str) -> str:
 
 def without_lead(text: str) -> str:
     """The answer without a leading "the answer is", be it inside or before a text command."""
+    text = _SUBJECT.sub("", text)
     inside = _WHOLE_TEXT.fullmatch(text)
     if inside and (rest := _LEAD.sub("", inside[1])) != inside[1]:
         return rest
