@@ -102,6 +102,8 @@ def command(p: Parser, name: str) -> Node:
         if inner[0] == "num":
             raise bad("overline")
         return p.made("fn", "conj", inner)
+    if name in ("overrightarrow", "overleftarrow"):
+        return p.made("sym", f"{name} {p.raw_argument()}")
     if name == "begin":
         return environment(p)
     if name in OPAQUE:

@@ -23,6 +23,7 @@ from .textual import (
     listed_words,
     numeral,
     ratio,
+    ratio_parts,
     without_lead,
     words,
 )
@@ -153,6 +154,9 @@ def _compare(gold: str, answer: str, heavy: bool) -> Result:
     special = _special(gold, answer)
     if special is not None:
         return special
+    one, two = ratio_parts(gold), ratio_parts(answer)
+    if one and len(one) == len(two):
+        return _parts(one, two, heavy)
     if formula := formula_for(gold):
         gold = formula
     if formula := formula_for(answer):
@@ -193,6 +197,15 @@ def _compare(gold: str, answer: str, heavy: bool) -> Result:
 def last_resort_helps(gold: str, result: Result) -> bool:
     """May a computer algebra system say more than this result does?"""
     return result.reason is Reason.UNDECIDED or (result.reason is Reason.WRONG and bool(restates(gold)))
+
+
+def _parts(golds: list[str], answers: list[str], heavy: bool) -> Result:
+    """Ratios, part by part."""
+    for one, two in zip(golds, answers, strict=True):
+        result = _compare(one, two, heavy)
+        if not result.ok:
+            return Result(False, result.reason, "ratio", "ratio")
+    return Result(True, Reason.EQUAL, "ratio", "ratio")
 
 
 def _with_point(answer: str, golds: tuple[Node, ...]) -> str | None:

@@ -15,6 +15,8 @@ from .opaque import Atoms
 MIN_POINTS = 3
 ENOUGH_POINTS = 10
 MIN_TRIED = 16
+_STEPS = ("floor", "ceil")
+_COUNTING = frozenset("ijklmnpqNMK")
 _SCALES = (Fraction(1, 3), Fraction(3, 2), Fraction(5, 2), Fraction(6), Fraction(13), Fraction(90))
 
 
@@ -206,9 +208,11 @@ class Values:
         from mpmath import mp
 
         with mp.workdps(60):
-            for points, principal in ((self.points, False), (self.points, True), (self.complex_points, True)):
+            steps = any(has_function(node, name) for node in (left, right) for name in _STEPS)
+            real = self.whole_points if steps else self.points
+            for points, principal in ((real, False), (self.points, True), (self.complex_points, True)):
                 common = 0
-                for a, b in self._values([left, right], points(names), log, principal):
+                for a, b in self._values([left, right], points(names), log, principal, steps):
                     common += 1
                     scale = max(abs(a), abs(b))
                     if abs(a - b) > scale * mp.mpf(10) ** -25 and abs(a - b) > mp.mpf(10) ** -45:
@@ -218,14 +222,24 @@ class Values:
         raise Undecided
 
     def _values(
-        self, nodes: list[Node], points: Iterator[dict[str, Any]], log: int = 0, principal: bool = False
+        self,
+        nodes: list[Node],
+        points: Iterator[dict[str, Any]],
+        log: int = 0,
+        principal: bool = False,
+        every: bool = False,
     ) -> Iterator[list[Any]]:
-        """Values of all nodes at the points where they all have one."""
+        """Values of all nodes at the points where they all have one; at every point, or until there are enough."""
         from .numeric import Evaluator, value_of
 
         found = 0
         for tried, point in enumerate(points):
-            if found >= ENOUGH_POINTS and tried >= MIN_TRIED and isinstance(next(iter(point.values())), Fraction):
+            if (
+                not every
+                and found >= ENOUGH_POINTS
+                and tried >= MIN_TRIED
+                and isinstance(next(iter(point.values())), Fraction)
+            ):
                 continue
             evaluate = Evaluator(
                 {name: value_of(value) for name, value in point.items()}, self.budget, 1, log, principal
@@ -236,8 +250,20 @@ class Values:
                 continue
             found += 1
             yield values
-            if tried > 32 and found >= ENOUGH_POINTS + 2:
+            if not every and tried > 32 and found >= ENOUGH_POINTS + 2:
                 return
+
+    def whole_points(self, names: list[str]) -> Iterator[dict[str, Any]]:
+        """Whole numbers, and real points in front of them unless all letters are ones that count.
+
+        A floor agrees with a ceiling less one nearly everywhere but at whole numbers, and counts are whole.
+        """
+        if not all(name[0] in _COUNTING for name in names):
+            yield from self.points(names)
+        rng = random.Random(self.seed)
+        start = rng.randrange(1, 6)
+        for n in range(24):
+            yield {name: start + n if len(names) == 1 else rng.randrange(1, 13) for name in names}
 
     def complex_points(self, names: list[str]) -> Iterator[dict[str, Any]]:
         """Points in all quadrants of the complex plane, as pairs of fractions."""

@@ -218,7 +218,7 @@ class Regions:
         alternatives = "or" in seps and all(item[0] in ("interval", "union", "rel") for item in items)
         if not conditions and not alternatives:
             raise NoRegion("a list of values")
-        parts = [self.region(item) for item in items]
+        parts = [self.relation(item, True) if item[0] == "rel" else self.region(item) for item in items]
         names = {part.variable for part in parts if part.variable}
         if len(names) > 1:
             raise NoRegion("several variables")
@@ -229,15 +229,15 @@ class Regions:
             both = self.merge([piece for part in parts for piece in part.pieces])
         return Region(both, names.pop() if names else None)
 
-    def relation(self, node: Node) -> Region:
-        """The solutions of a relation in one variable."""
+    def relation(self, node: Node, equations: bool = False) -> Region:
+        """The solutions of a relation in one variable; those of an equation only if they are asked for."""
         ops, sides = node[1], node[2]
         if len(ops) == 1 and ops[0] in ("in", "notin"):
             if sides[0][0] != "sym":
                 raise NoRegion("membership of an expression")
             pieces = self.region(sides[1]).pieces
             return Region(pieces if ops[0] == "in" else self.complement(pieces), sides[0][1])
-        if not all(op in _FLIP for op in ops) or all(op == "=" for op in ops):
+        if not all(op in _FLIP for op in ops) or (not equations and all(op == "=" for op in ops)):
             raise NoRegion("no inequality")
         names = symbols(node)
         if len(names) != 1:

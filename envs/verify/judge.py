@@ -31,6 +31,7 @@ from .shapes import (
     sum_of_letters,
     surely_region,
     terminates,
+    upwards,
     without_parameters,
     written_decimal,
 )
@@ -248,9 +249,8 @@ class Judge:
             point = {name: number_of(Fraction(k + 3, 7)) for k, name in enumerate(sorted(symbols(left)))}
             one, two = self.values.fraction(substitute(left, point)), self.values.fraction(substitute(right, point))
             return one is not None and two is not None and one * two > 0
-        if gold[1] == pred[1]:
-            return all(self.same(a, b) for a, b in zip(gold[2], pred[2], strict=True))
-        return False
+        (gold_ops, gold_sides), (pred_ops, pred_sides) = upwards(gold), upwards(pred)
+        return gold_ops == pred_ops and all(self.same(a, b) for a, b in zip(gold_sides, pred_sides, strict=True))
 
     # ---- collections ----------------------------------------------------------------------------------------------
     def collections(self, gold: Node, pred: Node) -> bool:

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from .notation import words
+from .notation import NUMBER_SET_LETTERS, words
 from .units import CURRENCY, parse_unit
 from .verdict import Reason, Unreadable
 
@@ -53,12 +53,11 @@ _SAME = {
     "sim": "approx", "lbrack": "[", "rbrack": "]", "lparen": "(", "rparen": ")", "exists": "exists", "dprime": "prime",
     "reals": "Reals", "R": "Reals", "Z": "Integers", "euro": "euro", "pounds": "pounds", "percent": "%",
 }  # fmt: skip
-_SETS = {"R": "Reals", "Z": "Integers", "N": "Naturals", "Q": "Rationals", "C": "Complexes"}
 
 _REPEATING = re.compile(
     r"(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))(\d*)(?:\\dot\s*\{?(\d)\}?)?|\((\d+)\))"
 )
-_GROUPED = re.compile(r"\d{1,3}(?:(?:\{,\}|\\,|\\ |\\!|\\;|~|,\\!)\d{3})+(?![\d])(?:\.\d+)?")
+_GROUPED = re.compile(r"\d{1,3}(?:(?:\{,\}|\\,|\\ |\\!|\\;|~|,\\! ?)\d{3})+(?![\d])(?:\.\d+)?")
 _SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?![\d./]| *[\d/])")
 _COMMAS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?")
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+(?![A-Za-z\d]))?")
@@ -294,9 +293,9 @@ class _Lexer:
                 letter = text[start : start + 1]
                 self.at = start + 1
             letter = letter.strip()
-            if letter not in _SETS:
+            if letter not in NUMBER_SET_LETTERS:
                 raise Unreadable(Reason.MALFORMED, "unknown set")
-            self.add("cmd", _SETS[letter])
+            self.add("cmd", NUMBER_SET_LETTERS[letter])
         elif name in _TEXT:
             self.textual(name)
         elif name in "<>|[]()%*:":
@@ -342,7 +341,7 @@ class _Lexer:
         elif (
             maths and len(bare) == 1 and (command != "mathrm" or bare in ("dei" if self.after_number() else "deiRZQNC"))
         ):
-            number_set = _SETS.get(bare) if command == "mathbf" else None
+            number_set = NUMBER_SET_LETTERS.get(bare) if command == "mathbf" else None
             self.add("cmd" if number_set else "word", number_set or bare)
         else:
             self.add("text", bare)

@@ -36,9 +36,10 @@ RELATIONS = {
 }  # fmt: skip
 PLAIN_CONSTANTS = {"pi": "pi", "infinity": "inf", "inf": "inf", "infty": "inf"}
 SPACED_UNITS = words("m s g h L l N J W V K")
-FACTOR_COMMANDS = words("frac sqrt pi infty binom lfloor lceil begin overline bar langle norm i e") | (
-    FUNCTIONS | FUNCTION_ALIASES.keys() | GREEK | OPAQUE
-)
+FACTOR_COMMANDS = words(
+    "frac sqrt pi infty binom lfloor lceil begin overline bar langle norm i e overrightarrow overleftarrow"
+) | (FUNCTIONS | FUNCTION_ALIASES.keys() | GREEK | OPAQUE)
+NUMBER_SET_LETTERS = {"R": "Reals", "Z": "Integers", "N": "Naturals", "Q": "Rationals", "C": "Complexes"}
 NUMBER_SETS = words("Reals Integers Naturals Rationals Complexes")
 PIECES = words("cases dcases rcases")
 LISTING = PIECES | words("aligned align align* gathered split gather")

@@ -19,7 +19,7 @@ from .identity import symbols
 from .lex import Node, Token, number_node, repeating_tail
 from .measures import MODULUS, currency, measured, modulus, unit_word
 from .naming import name_ahead, name_of
-from .notation import FACTOR_COMMANDS, PLAIN_CONSTANTS, RELATIONS, SPACED_UNITS
+from .notation import FACTOR_COMMANDS, NUMBER_SET_LETTERS, PLAIN_CONSTANTS, RELATIONS, SPACED_UNITS
 from .units import lookup
 
 __all__ = ["Parser"]
@@ -104,6 +104,8 @@ class Parser(Cursor):
                 names.append(name)
             else:
                 side = self.set_expression()
+                if ops and ops[-1] in ("in", "notin") and side[0] == "sym" and side[1] in NUMBER_SET_LETTERS:
+                    side = self.made("named_set", NUMBER_SET_LETTERS[side[1]])
                 sides.append(side)
                 names.append(name_of(side, self.written[start : self.at]))
             while self.accept("&"):

@@ -162,6 +162,14 @@ def is_membership(node: Node) -> bool:
     return node[0] == "rel" and node[1] == ("in",) and node[2][1][0] == "set"
 
 
+def upwards(node: Node) -> tuple[tuple[str, ...], tuple[Node, ...]]:
+    """Operators and sides of a chain; of ``a > b > c`` from the smallest to the largest."""
+    ops, sides = node[1], node[2]
+    if ops and all(op in (">", ">=") for op in ops):
+        return tuple(op.replace(">", "<") for op in reversed(ops)), tuple(reversed(sides))
+    return ops, sides
+
+
 def exact_sides(node: Node) -> list[Node]:
     """Sides of an equation without the approximations behind an exact value."""
     ops, sides = node[1], list(node[2])
@@ -304,6 +312,10 @@ def parameter(node: Node) -> tuple[Node, str | None]:
     if node[0] == "builder" and node[1][0] not in ("sym", "rel"):
         body, name = parameter(("list", (node[1], node[2]), (",",)))
         return (body, name) if name else (node, None)
+    if node[0] == "builder" and node[1][0] == "sym" and node[2][0] == "list":
+        head, first = node[1], node[2][1][0]
+        if first[0] == "rel" and first[1] == ("=",) and first[2][0] == head:
+            return parameter(node[2])
     if node[0] != "list":
         return node, None
     last = node[1][-1]

@@ -75,7 +75,7 @@ def is_wordy(text: str) -> bool:
     return (
         re.search(r"\\(?:text\w*|mbox|mathrm|mathbf|operatorname)\s*\{[^{}]*[A-Za-z]{2}", text) is not None
         or re.fullmatch(r"[A-Za-z][A-Za-z \-']{3,}[.!]?", text.strip()) is not None
-        or (not text.isascii() and any(char.isalpha() and not char.isascii() for char in text))
+        or (not text.isascii() and any(char.isalnum() and not char.isascii() for char in text))
     )
 
 
@@ -144,6 +144,18 @@ def bare_numeral(text: str) -> Numeral | None:
     """Digits without a base."""
     match = _NUMERAL.fullmatch(re.sub(r"\s+", "", strip_markup(text)))
     return Numeral(match[1].upper().lstrip("0") or "0", None) if match else None
+
+
+def ratio_parts(text: str) -> list[str]:
+    r"""The parts of ``1:2:\sqrt{3}``; [] where there is no colon outside brackets."""
+    depth, parts = 0, [""]
+    for char in text.replace("\\colon", ":"):
+        depth += (char in "({[") - (char in ")}]")
+        if char == ":" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts if len(parts) > 1 and all(part.strip() for part in parts) else []
 
 
 def ratio(text: str) -> tuple[str, ...] | None:
