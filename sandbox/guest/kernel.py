@@ -12,6 +12,8 @@ libc.syscall.restype = ctypes.c_long
 libc.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
+_fork = ctypes.PyDLL(None, use_errno=True).fork  # the interpreter's lock stays held across it
+
 MACHINE = platform.machine()
 # Call numbers that differ between machines: (x86_64, aarch64). Newer calls have one number everywhere.
 _NUMBERS = {"seccomp": (317, 277), "pivot_root": (155, 41), "capset": (126, 91)}
@@ -44,6 +46,16 @@ def number(name: str) -> int:
     if _COLUMN is None:
         raise OSError(38, f"{name}: no system call table for machine {MACHINE!r}")
     return _NUMBERS[name][_COLUMN]
+
+
+def fork() -> int:
+    """fork(2) for a process with a single thread.
+
+    ``os.fork`` makes new locks, walks the thread list and seeds ``random`` in the child, which touches, and thereby
+    copies, more than a hundred pages: a third of what a short run costs. With one thread there is nothing to repair;
+    the caller sees to ``random``.
+    """
+    return check(_fork(), "fork")
 
 
 def prctl(option: int, value: int = 0) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import os
+import random
 import resource
 import signal
 import socket
@@ -56,9 +57,7 @@ class PlainTree:
 
     def start(self, child: Callable[[], None]) -> None:
         """Fork the main process, which runs ``child`` and never returns from it."""
-        self.pid = os.fork()
-        if self.pid == 0:
-            _run_child(child)
+        self.pid = _fork(child)
         self.exit_fd = os.pidfd_open(self.pid)
 
     def signal(self, number: int) -> None:
@@ -157,13 +156,11 @@ class NamespaceTree:
         finally:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
-            self.pid = os.fork()
+            self.pid = _fork(child)
         except OSError:
             os.kill(self._init, signal.SIGKILL)
             os.waitpid(self._init, 0)
             raise
-        if self.pid == 0:
-            _run_child(child)
         self.exit_fd = os.pidfd_open(self.pid)
 
     def signal(self, number: int) -> None:
@@ -225,6 +222,15 @@ def received_fds(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
     return list(fds)
+
+
+def _fork(child: Callable[[], None]) -> int:
+    """Fork a process that runs ``child`` and nothing else; its number. Every child gets random numbers of its own."""
+    random.seed()
+    pid = kernel.fork()
+    if pid == 0:
+        _run_child(child)
+    return pid
 
 
 def _run_child(child: Callable[[], None]) -> None:
