@@ -3,6 +3,7 @@
     python benchmarks/sandbox.py                  # every configuration that works here; about two minutes
     python benchmarks/sandbox.py --quick          # fewer rounds
     python benchmarks/sandbox.py --only plain,local-C,local-I
+    python benchmarks/sandbox.py --peers /path/to/venv/bin/python     # an interpreter that has smolagents
 
 Every configuration runs the same snippet in a worker process of its own. Rounds are interleaved, so that a busy machine
 is busy for all. Processor time is the growth of a cpuacct control group that holds the worker and everything below it
@@ -31,6 +32,7 @@ SNIPPET = "print(sum(i * i for i in range(100)))"
 OUTPUT = b"328350\n"
 PRELUDE = ("import collections, itertools, functools, heapq, bisect, math, re, string, json, random, datetime, "
            "decimal, fractions, statistics, typing, dataclasses\n")  # fmt: skip
+PEERS = ("smolagents",)  # run by the interpreter given with --peers: their requirements are not ours
 PLAIN = [os.path.realpath(sys.executable), "-I", "-S", "-c"]
 GROUPS = Path("/sys/fs/cgroup/cpuacct")
 
@@ -155,9 +157,9 @@ def worker(name: str) -> None:
 class Worker:
     """A worker process in a cpuacct group of its configuration."""
 
-    def __init__(self, name: str, number: int) -> None:
+    def __init__(self, name: str, number: int, interpreter: str) -> None:
         self.group = GROUPS / f"palaestra-bench-{os.getpid()}-{name}"
-        words = [sys.executable, __file__, "--worker", name]
+        words = [interpreter, __file__, "--worker", name]
         try:
             self.group.mkdir(exist_ok=True)
             words = ["/bin/sh", "-c", f'echo $$ > {self.group}/cgroup.procs; exec "$@"', "sh", *words]
@@ -192,11 +194,11 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def measure(names: list[str], rounds: int, per_round: int, bursts: int) -> list[dict[str, Any]]:
+def measure(names: list[str], rounds: int, per_round: int, bursts: int, peers: str) -> list[dict[str, Any]]:
     """Interleaved rounds over all configurations."""
     workers: dict[str, list[Worker]] = {}
     for name in names:
-        pair = [Worker(name, number) for number in (0, 1)]
+        pair = [Worker(name, number, peers if name in PEERS else sys.executable) for number in (0, 1)]
         answers = [one.read() for one in pair]
         problem = next((answer["error"] for answer in answers if "error" in answer), None)
         if problem:
@@ -287,13 +289,14 @@ def main() -> None:
     parser.add_argument("--only", help="comma-separated configurations: " + ", ".join(CONFIGURATIONS))
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
+    parser.add_argument("--peers", default=sys.executable, help="interpreter for " + ", ".join(PEERS))
     options = parser.parse_args()
     if options.worker:
         worker(options.worker)
         return
     names = options.only.split(",") if options.only else list(CONFIGURATIONS)
     rounds, per_round, bursts, cells = (5, 4, 2, 200) if options.quick else (20, 5, 6, 500)
-    rows = measure(names, rounds, per_round, bursts)
+    rows = measure(names, rounds, per_round, bursts, options.peers)
     found = asyncio.run(sessions(cells))
     machine = f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, kernel {os.uname().release}"
     print(f"load {os.getloadavg()[0]:.1f} on {machine}\n")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from . import languages, package
+from .inputs import check_size
 from .session import HostCall, Session, SessionHub
 from .slots import Pool, Slot
 from .types import CONFINED, Isolation, Job, RunResult, SandboxError, SandboxUnavailable, SessionSpec, expand, to_bytes
@@ -117,6 +118,8 @@ class ForkServerSandbox:
             SandboxError: the sandbox failed twice, or the language's tools are missing.
             ValueError: the job cannot be run as asked.
         """
+        if not isinstance(job, Job):
+            raise ValueError(f"run() was given {type(job).__name__}; give a Job, such as Job(code='print(1)')")
         if job.tests is not None:
             from .grading import grade
 
@@ -144,16 +147,17 @@ class ForkServerSandbox:
         raise AssertionError("unreachable")
 
     async def _once(self, job: Job) -> tuple[RunResult, float]:
+        header, parts = _request(job, next(self._numbers))
         queued = time.monotonic()
         slot = await self._runs.acquire(job.profile)
         queue_s = time.monotonic() - queued
-        header, parts = _request(job, next(self._numbers))
         try:
             frame = await slot.request(header, parts, job.limits.wall_s)
+            reason = frame.header["reason"]
+            if frame.header["verdict"] == "sandbox_error" and not reason.startswith("missing interpreter"):
+                slot.healthy = False
         finally:
             self._runs.release(slot)
-        if frame.header["verdict"] == "sandbox_error" and not frame.header["reason"].startswith("missing interpreter"):
-            slot.healthy = False
         return self._result(frame.header, frame.parts, queue_s), frame.header.get("starved_s", 0.0)
 
     def _result(self, header: dict[str, Any], parts: dict[str, bytes], queue_s: float) -> RunResult:
@@ -267,4 +271,5 @@ def _request(job: Job, number: int) -> tuple[dict[str, Any], dict[str, bytes]]:
         "op": "run", "id": number, "argv": list(job.argv) if job.argv is not None else None, "env": dict(job.env),
         "limits": vars(job.limits), "fetch": list(job.fetch), "bound_memory": job.lang not in languages.RESERVING,
     }  # fmt: skip
+    check_size([*(job.argv or ()), *job.env, *job.env.values(), *job.fetch], parts, "Job")
     return header, parts

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import checkers
 from .checking import CHECKER_PRELUDE, MODULE, SUBMISSION_PRELUDE, names_used, split_tests
+from .guest.values import ValueProblem
 from .session import Session
 from .types import CellResult, Job, RunResult, SandboxError, SessionSpec, TestResult, for_log, to_text
 
@@ -128,6 +129,9 @@ async def grade(sandbox: Any, job: Job) -> RunResult:
         ValueError: the tests are malformed.
     """
     tests: list[Test] = list(job.tests)
+    for number, test in enumerate(tests):
+        if not isinstance(test, (StdioTest, CallTest, AssertTest)):
+            raise ValueError(f"Job.tests[{number}] is {type(test).__name__}; give StdioTest, CallTest or AssertTest")
     ids = [test.id for test in tests]
     if len(set(ids)) != len(ids):
         raise ValueError(f"Job.tests: duplicate id {next(name for name in ids if ids.count(name) > 1)!r}")
@@ -193,9 +197,26 @@ def judge_stdio(test: StdioTest, run: RunResult) -> TestResult:
     if run.stdout_truncated:
         return TestResult(test.id, False, "output_limit", "the output is longer than is kept", run.wall_s)
     got = to_text(run.stdout)
-    passed = checkers.check(test.checker, checkers.TEXT, got, test.expected, test.tolerance)
+    passed = _check(test, checkers.TEXT, got)
     detail = "" if passed else f"printed {for_log(got, 200)!r}"
     return TestResult(test.id, passed, "ok" if passed else "wrong", detail, run.wall_s)
+
+
+def _check(test: StdioTest | CallTest, kinds: Any, got: Any) -> bool:
+    """Whether what came out is right. A checker that raises has judged nothing, so nothing is scored.
+
+    Raises:
+        SandboxError: a custom checker raised.
+    """
+    try:
+        return checkers.check(test.checker, kinds, got, test.expected, test.tolerance)
+    except Exception as error:
+        if not callable(test.checker):
+            raise
+        what = f"{type(error).__name__}: {for_log(str(error), 200)}"
+        raise SandboxError(
+            f"the checker of test {test.id!r} raised {what}; let it return False for what it cannot read"
+        ) from error
 
 
 class _Submission:
@@ -271,7 +292,11 @@ class _Submission:
 
     async def _call(self, test: CallTest, cells: list[CellResult]) -> TestResult:
         assert self.session is not None
-        cell = await self.session.call(test.function, test.args, dict(test.kwargs), timeout_s=self.job.limits.wall_s)
+        wall_s = self.job.limits.wall_s
+        try:
+            cell = await self.session.call(test.function, test.args, dict(test.kwargs), timeout_s=wall_s)
+        except ValueProblem as error:
+            raise ValueError(f"Job.tests: arguments of {test.id!r}: {error}") from None
         cells.append(cell)
         verdict = self._limited(cell)
         if verdict != "ok":
@@ -282,7 +307,7 @@ class _Submission:
             if after is None or not 0 <= test.argument < len(after):
                 return TestResult(test.id, False, "unsupported_type", "the argument cannot be read back", cell.wall_s)
             got = after[test.argument]
-        passed = checkers.check(test.checker, checkers.DATA, got, test.expected, test.tolerance)
+        passed = _check(test, checkers.DATA, got)
         detail = "" if passed else f"returned {for_log(repr(got), 200)}"
         return TestResult(test.id, passed, "ok" if passed else "wrong", detail, cell.wall_s)
 

@@ -20,7 +20,8 @@ from typing import Any
 from .channel import ChannelClosed
 from .guest import values
 from .guest.frames import Frame, FrameError
-from .slots import OVERDUE_S, Pool, Slot
+from .inputs import check_size
+from .slots import OVERDUE_S, START_S, Pool, Slot
 from .types import CellResult, SandboxError, SessionSpec, to_bytes
 
 FORK_S = 60.0
@@ -75,9 +76,15 @@ class SessionHub:
             "idle_s": spec.idle_s,
         }  # fmt: skip
         parts = {"file:" + name: to_bytes(data) for name, data in spec.files.items()}
+        check_size([*spec.env, *spec.env.values()], parts, "SessionSpec")
         self.slot.runs += 1
-        await self.slot.channel.send(header, parts)
-        frame = await asyncio.wait_for(self.slot.channel.receive(), 60)
+        try:
+            async with asyncio.timeout(START_S):
+                await self.slot.channel.send(header, parts)
+                frame = await self.slot.channel.receive()
+        except (ChannelClosed, FrameError, TimeoutError) as error:
+            complaint = f"{error or 'no answer'}. {self.slot.complaint()}"
+            raise SandboxError(f"the session did not start: {complaint}") from None
         if frame.header.get("op") != "opened":
             raise SandboxError(f"the session did not start: {frame.header.get('reason')}")
         self.branches.add(0)
@@ -307,6 +314,10 @@ class Session:
         self, kind: str, args: dict[str, Any], parts: dict[str, bytes], timeout_s: float | None, new: int | None = None
     ) -> CellResult:
         hub = self._hub
+        limit = hub.spec.limits.wall_s if timeout_s is None else timeout_s
+        if not isinstance(limit, (int, float)) or not 0 <= limit < 1e9:
+            raise ValueError(f"timeout_s is {timeout_s!r}; give seconds")
+        check_size([str(args.get("name", ""))], parts, "a command")
         if self._busy:
             raise SandboxError("this session is busy with another command; use fork() for parallel work")
         if not self.alive:
@@ -321,7 +332,7 @@ class Session:
         if new is not None:
             header["new"] = new
         inbox = hub.listen(self._branch)
-        cell = _Cell(self, number, hub.spec.limits.wall_s if timeout_s is None else timeout_s)
+        cell = _Cell(self, number, limit)
         try:
             await hub.send(header, parts)
             return await cell.finish(inbox)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..schema import clean_text
+from .inputs import check_files, check_path, check_texts
 
 Verdict = Literal[
     "ok", "exception", "exit", "signal", "timeout_wall", "timeout_cpu", "memory", "output_limit", "process_limit",
@@ -144,16 +144,6 @@ class Limits:
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-def check_path(name: str, where: str) -> str:
-    """A relative path that stays inside the scratch directory."""
-    parts = name.split("/") if isinstance(name, str) else []
-    if not parts or "\0" in name or any(part in ("", ".", "..") for part in parts) or len(os.fsencode(name)) > 1000:
-        raise ValueError(
-            f"{where}: {name!r} is not a relative path inside the scratch directory, such as 'data/in.txt'"
-        )
-    return name
-
-
 @dataclass(frozen=True)
 class Job:
     """One run.
@@ -189,26 +179,21 @@ class Job:
             raise ValueError("Job: give either code or argv")
         if self.code is not None and not isinstance(self.code, str):
             raise ValueError(f"Job.code is {type(self.code).__name__}; give text")
-        if self.argv is not None and (
-            isinstance(self.argv, str)
-            or not self.argv
-            or not all(isinstance(word, str) and "\0" not in word for word in self.argv)
-            or not self.argv[0]
-        ):
-            raise ValueError(f"Job.argv is {self.argv!r}; give a list of words such as ['bash', '-c', 'ls']")
+        if self.argv is not None:
+            if isinstance(self.argv, str) or not self.argv or not self.argv[0]:
+                raise ValueError(f"Job.argv is {self.argv!r}; give a list of words such as ['bash', '-c', 'ls']")
+            check_texts(self.argv, "Job.argv")
         if not isinstance(self.stdin, (str, bytes)):
             raise ValueError(f"Job.stdin is {type(self.stdin).__name__}; give bytes or text")
-        for name, data in self.files.items():
-            check_path(name, "Job.files")
-            if not isinstance(data, (str, bytes)):
-                raise ValueError(f"Job.files[{name!r}] is {type(data).__name__}; give bytes or text")
+        if not isinstance(self.limits, Limits):
+            raise ValueError(f"Job.limits is {type(self.limits).__name__}; give Limits(wall_s=5)")
+        check_files(self.files, self.limits.disk_mb, "Job.files")
         for name in self.fetch:
             check_path(name, "Job.fetch")
         for name, value in self.env.items():
-            if not isinstance(name, str) or not _NAME.match(name) or not isinstance(value, str) or "\0" in value:
-                raise ValueError(
-                    f"Job.env[{name!r}] = {value!r}; names are identifiers and values are text without NUL"
-                )
+            if not isinstance(name, str) or not _NAME.match(name):
+                raise ValueError(f"Job.env: {name!r} is not the name of a variable; give an identifier")
+            check_texts([value], f"Job.env[{name!r}]")
 
 
 def to_bytes(data: bytes | str) -> bytes:
@@ -360,7 +345,7 @@ class SessionSpec:
     grace_s: float = 1.0
 
     def __post_init__(self) -> None:
-        Job(code="", files=self.files, env=self.env)  # the same checks
+        Job(code="", files=self.files, env=self.env, limits=self.limits)  # the same checks
         for name in self.host_calls:
             if not isinstance(name, str) or not _NAME.match(name):
                 raise ValueError(f"SessionSpec.host_calls: {name!r} is not a function name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -50,8 +51,15 @@ def serve_run(zygote: Any, frame: Frame) -> None:
     try:
         header, parts = _run(zygote, job, limits, frame.parts)
     except OSError as error:
-        header, parts = {"verdict": "sandbox_error", "reason": str(error)}, {}
+        header, parts = {"verdict": "sandbox_error", "reason": explain(error)}, {}
     zygote.host.send({"op": "result", "id": job["id"], **header}, parts)
+
+
+def explain(error: OSError) -> str:
+    """Why a run could not be set up."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no room for the files of the job: raise limits.disk_mb, or free the disk they are put on ({error})"
+    return str(error)
 
 
 def memory_file(data: bytes) -> int:
@@ -94,9 +102,9 @@ def _run(zygote: Any, job: dict[str, Any], limits: dict[str, Any], parts: dict[s
     files = {name[5:]: data for name, data in parts.items() if name.startswith("file:")}
     code = parts["code"].decode("utf-8", "surrogatepass") if "code" in parts else None
     guest, tree = _Guest(zygote, job, code), zygote.make_tree()
-    zygote.begin(limits, files)
     opened: list[int] = []
     try:
+        zygote.begin(limits, files)
         stdin = zygote.null
         if parts.get("stdin"):
             opened.append(stdin := memory_file(parts["stdin"]))

@@ -17,7 +17,7 @@ from typing import Any
 from . import cells as guest_cells
 from .capture import HeadTail
 from .frames import Frame, FrameError, FrameReader, encode
-from .jobs import Meter
+from .jobs import Meter, explain
 from .tree import process_cpu_s, sender_of
 from .verdict import Facts, judge
 
@@ -367,14 +367,17 @@ class SessionServer:
 def serve_session(zygote: Any, frame: Frame) -> None:
     """Carry out one ``open`` frame until the session's end."""
     files = {name[5:]: data for name, data in frame.parts.items() if name.startswith("file:")}
-    zygote.begin(frame.header["limits"], files)
     try:
+        zygote.begin(frame.header["limits"], files)
         server = SessionServer(zygote, frame)
         server.start()
-        try:
-            server.serve()
-        finally:
-            server.over = server.over or ("sandbox_error", "the fork server failed")
-            server.finish()
+    except OSError as error:
+        zygote.scratch.end()
+        zygote.host.send({"op": "closed", "verdict": "sandbox_error", "reason": explain(error)})
+        return
+    try:
+        server.serve()
     finally:
+        server.over = server.over or ("sandbox_error", "the fork server failed")
+        server.finish()
         zygote.scratch.end()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from palaestra.sandbox import AssertTest, CallTest, Job, Limits, StdioTest, checkers, pytest_tests
+from palaestra.sandbox import AssertTest, CallTest, Job, Limits, SandboxError, StdioTest, checkers, pytest_tests
 
 LIMITS = Limits(wall_s=30, cpu_s=10)
 GOOD = "def add(a, b):\n    return a + b\n"
@@ -317,3 +317,24 @@ def test_number_words(got, expected, tolerance, passed):
 )
 def test_text_checkers(checker, got, expected, passed):
     assert checkers.check(checker, checkers.TEXT, got, expected, 1e-6) is passed
+
+
+def test_a_checker_that_raises_scores_nothing(confined):
+    tests = [StdioTest("1", "", "1", checker=lambda got, expected: int(got) == 1)]
+    with pytest.raises(SandboxError, match="checker of test '1' raised ValueError"):
+        confined.run_sync(Job(code="print('x')", tests=tests))
+    results = confined.run_batch_sync([Job(code="print('x')", tests=tests), Job(code="print(1)", tests=tests)])
+    assert [result.verdict for result in results] == ["sandbox_error", "ok"] and results[1].tests[0].passed
+
+
+@pytest.mark.parametrize(
+    ("tests", "message"),
+    [
+        ("abc", r"Job.tests\[0\] is str"),
+        ([{"id": "1"}], r"Job.tests\[0\] is dict"),
+        ([CallTest("1", "f", [object()])], "arguments of '1'"),
+    ],
+)
+def test_what_is_no_test_is_named(confined, tests, message):
+    with pytest.raises(ValueError, match=message):
+        confined.run_sync(Job(code="f = len", tests=tests))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from palaestra.sandbox import Job, Limits, SandboxError
+from palaestra.sandbox import Job, Limits, LocalSandbox, SandboxError, SessionSpec
 
 SHORT = Limits(wall_s=20, cpu_s=5)
 
@@ -177,13 +177,52 @@ def test_absurd_limits_are_named(fields):
         ({"code": "", "files": {"/etc/x": ""}}, "relative path"),
         ({"code": "", "files": {"x": 3}}, "give bytes or text"),
         ({"code": "", "fetch": ["a//b"]}, "relative path"),
-        ({"code": "", "env": {"A B": "x"}}, "identifiers"),
+        ({"code": "", "files": {"n" * 300: ""}}, "relative path"),
+        ({"code": "", "files": {"\ud800": ""}}, "relative path"),
+        ({"code": "", "files": {"tmp": ""}}, "'tmp' cannot be a file"),
+        ({"code": "", "files": {"a": "", "a/b/c": ""}}, "'a' cannot be a file"),
+        ({"code": "", "files": {"x": b"x" * (3 << 20)}, "limits": Limits(disk_mb=2)}, "raise limits.disk_mb"),
+        ({"code": "", "env": {"A B": "x"}}, "identifier"),
+        ({"code": "", "env": {"A": "\ud800"}}, "without NUL and lone surrogates"),
+        ({"argv": ["echo", "\ud800"]}, "without NUL and lone surrogates"),
+        ({"code": "", "limits": {"wall_s": 1}}, "Job.limits is dict"),
         ({"code": "", "stdin": 5}, "Job.stdin is int"),
     ],
 )
 def test_bad_jobs_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         Job(**fields)
+
+
+def test_what_does_not_fit_a_frame_is_named_and_the_slot_lives_on(confined):
+    with pytest.raises(ValueError, match="bytes of arguments"):
+        confined.run_sync(Job(argv=["/bin/true", "x" * 2_000_000]))
+    large = bytes(513 << 20)
+    with pytest.raises(ValueError, match="give a Job"):
+        confined.run_sync("print(1)")
+    for _ in range(confined.slots + 1):  # each would hold a slot for ever
+        with pytest.raises(ValueError, match="MiB of data"):
+            confined.run_sync(Job(code="", stdin=large))
+    assert confined.run_sync(Job(code="print(1)")).ok
+
+
+def test_files_that_find_no_room_are_an_error_and_leave_nothing_for_the_next_run():
+    files = {f"secret{number}": "x" for number in range(600)}  # a page each
+    with LocalSandbox(slots=1, self_test="never", require=()) as sandbox:
+        if not sandbox.level.startswith("I"):
+            pytest.skip("the scratch directory has no size limit here")
+        with pytest.raises(SandboxError, match=r"raise limits\.disk_mb"):
+            sandbox.run_sync(Job(code="", files=files, limits=Limits(disk_mb=1)))
+        seen = sandbox.run_sync(Job(code="import os; print(sorted(os.listdir('.')))", limits=Limits(disk_mb=1)))
+        assert seen.stdout == b"['shm', 'tmp']\n"
+
+        async def scenario():
+            with pytest.raises(SandboxError, match=r"raise limits\.disk_mb"):
+                await sandbox.session(SessionSpec(files=files, limits=Limits(disk_mb=1)))
+            async with await sandbox.session(SessionSpec(limits=Limits(disk_mb=1))) as session:
+                return (await session.exec("import os; sorted(os.listdir('.'))")).value_repr
+
+        assert asyncio.run(scenario()) == "['shm', 'tmp']"
 
 
 def test_unknown_language_and_profile(confined):

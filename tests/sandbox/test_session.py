@@ -286,6 +286,23 @@ def test_a_branch_that_died_between_commands_says_why(confined):
     asyncio.run(scenario())
 
 
+def test_bad_commands_are_named_and_the_session_lives_on(confined):
+    async def scenario():
+        async with await confined.session(SPEC) as session:
+            for limit in (float("nan"), -1, "5"):
+                with pytest.raises(ValueError, match="timeout_s is"):
+                    await session.exec("1", timeout_s=limit)
+            with pytest.raises(ValueError, match="MiB of data"):
+                await session.set("x", bytes(513 << 20))
+            with pytest.raises(ValueError, match="cannot leave the process"):
+                await session.set("x", object())
+            with pytest.raises(ValueError, match="code is bytes"):
+                await session.exec(b"1")
+            assert (await session.exec("1")).ok
+
+    asyncio.run(scenario())
+
+
 def test_bad_specs():
     with pytest.raises(ValueError, match="idle_s"):
         SessionSpec(idle_s=0)

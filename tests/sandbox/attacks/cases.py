@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,18 +108,32 @@ def environment(result: RunResult) -> str:
 
 
 CALLS = [CallTest("value", "answer", [1], expected=EXPECTED), AssertTest("assert", f"assert answer(1) == {EXPECTED!r}")]
-STDIO = [StdioTest("out", "1", EXPECTED)]
+GRADED = [StdioTest("out", "1", EXPECTED), *CALLS]
 
 
-async def session_attacks(sandbox: Any) -> list[str]:
+async def session_attacks(sandbox: Any, copies: int) -> list[str]:
     """A48: everything a cell can do to its session."""
+    if copies > 1:
+        found = await asyncio.gather(*(_attack_session(sandbox, 250) for _ in range(copies)))
+        return [problem for problems in found for problem in problems]
+    problems = await _attack_session(sandbox, 10_000 if os.environ.get("PALAESTRA_ATTACKS") == "full" else 1_000)
+    sessions = [await sandbox.session() for _ in range(3)]
+    cells = await asyncio.gather(*(one.exec(f"{i} * 2") for i, one in enumerate(sessions)))
+    if [cell.value_repr for cell in cells] != ["0", "2", "4"]:
+        problems.append(f"sessions side by side: {cells}")
+    for one in sessions:
+        await one.close()
+    return problems
+
+
+async def _attack_session(sandbox: Any, count: int) -> list[str]:
     problems: list[str] = []
 
     def want(name: str, actual: Any, expected: Any) -> None:
         if actual != expected:
             problems.append(f"{name}: {actual!r} instead of {expected!r}")
 
-    spec = SessionSpec(limits=limits(wall_s=20, cpu_s=60, procs=16), grace_s=0.3)
+    spec = SessionSpec(limits=limits(wall_s=20, cpu_s=60, procs=16), grace_s=10)
     async with await sandbox.session(spec) as session:
         want("never returns", (await session.exec("x = 7\nwhile True: pass", timeout_s=0.3)).verdict, "timeout_wall")
         want("state after interrupt", (await session.exec("x")).value_repr, "7")
@@ -128,7 +143,7 @@ async def session_attacks(sandbox: Any) -> list[str]:
         want("failing repr", cell.error_type, "ValueError")
         await session.exec("import builtins; builtins.exec = builtins.compile = builtins.eval = builtins.repr = None")
         want("monkeypatched", (await session.exec("3 + 4")).value_repr, "7")
-        for number in range(10_000 if sandbox.isolation.level == "C" else 1_000):
+        for number in range(count):
             cell = await session.exec(str(number))
             if cell.value_repr != str(number):
                 problems.append(f"cell {number}: {cell}")
@@ -137,11 +152,6 @@ async def session_attacks(sandbox: Any) -> list[str]:
         want("after the kill", (await session.exec("x")).state_lost, True)
     async with await sandbox.session(spec) as session:
         want("later session", (await session.exec("6 * 7")).value_repr, "42")
-    sessions = [await sandbox.session(spec) for _ in range(3)]
-    cells = await asyncio.gather(*(one.exec(f"{i} * 2") for i, one in enumerate(sessions)))
-    want("sessions side by side", [cell.value_repr for cell in cells], ["0", "2", "4"])
-    for one in sessions:
-        await one.close()
     return problems
 
 
@@ -367,7 +377,7 @@ def fill():
 never('bytes', fill)
 for p in os.listdir('.'):
   if p[0] == 'z': os.unlink(p)
-for n in range(20000): open(f'i{n}', 'w')
+for n in range(20_000 if 'disk' in T['tested'] else 2_000): open(f'i{n}', 'w')
 ''', ("file_limit", "ok"), limits(disk_mb=8), "disk"),
     Case("A38", "exhaust descriptors", "kept = [open('/dev/null') for _ in range(10**6)]", ("exception",)),
     Case("A39", "hostile bytes", r'''
@@ -392,7 +402,7 @@ f(0)
 import os, sys
 print('started', flush=True)
 os._exit(0)
-''', ("exit",), QUICK, "", said(b"started"), CALLS, raw=True),
+''', ("exit",), QUICK, "", said(b"started"), GRADED, raw=True),
     Case("A43", "patch the tools of the judge", r'''
 import builtins, sys, time, unittest
 unittest.TestCase.assertEqual = lambda *a, **k: None
@@ -401,14 +411,14 @@ sys.stdout.write = lambda *a: None
 builtins.print = lambda *a, **k: None
 builtins.all = builtins.isinstance = lambda *a: True
 def answer(x): return 'wrong'
-''', ("ok", "exception", "protocol_error", "exit", "signal"), QUICK, "", lambda r: "", CALLS, raw=True),
+''', ("ok", "exception", "protocol_error", "exit", "signal"), QUICK, "", lambda r: "", GRADED, raw=True),
     Case("A44", "equal to everything", r'''
 class E(str):
   def __eq__(self, o): return True
   def __ne__(self, o): return False
   __hash__ = str.__hash__
 def answer(x): return E('no')
-''', ("ok",), QUICK, "", lambda r: "", CALLS, raw=True),
+''', ("ok",), QUICK, "", lambda r: "", GRADED, raw=True),
     Case("A45", "search for the expected outputs", r'''
 import gc, sys
 def answer(x):
@@ -420,7 +430,7 @@ def answer(x):
     for o in list(p.values() if type(p) is dict else p):
       if type(o) is str and o is not needle and o.startswith(needle): return o
   return 'none'
-''', ("ok",), QUICK, "", lambda r: "", CALLS, raw=True),
+''', ("ok",), QUICK, "", lambda r: "", GRADED, raw=True),
     Case("A46", "values that cannot or must not cross", r'''
 def g(): yield 1
 class C: pass
