@@ -62,6 +62,7 @@ def refuse_distributed(config: RunConfig, objective: Objective) -> None:
     reasons = {
         "policy.lora_rank > 0": bool(config.policy.lora_rank),
         "rollout.max_staleness > 0": bool(config.rollout.max_staleness),
+        "train.compile": config.train.compile,
         "train.optimiser = 'adamw8bit'": config.train.optimiser != "adamw",
         f"objective {objective.name!r} (it samples inside its loss)": objective.direct is not None,
         f"objective {objective.name!r} (it wants entropies of the batch)": "batch_entropy" in objective.needs,

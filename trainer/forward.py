@@ -24,14 +24,21 @@ class Forward:
     Args:
         model: a Hugging Face causal language model.
         shared_prefix: encode equal prompts once, when the architecture allows it.
+        compiled: compile the layers with torch.compile.
     """
 
-    def __init__(self, model: Any, *, shared_prefix: bool = True) -> None:
+    def __init__(self, model: Any, *, shared_prefix: bool = True, compiled: bool = False) -> None:
         self.model = model
         reason = why_unsupported(model) if shared_prefix else "shared_prefix is off"
         self.decoder = Decoder(model) if reason is None else None
         if reason and shared_prefix:
             log.warning("training without shared prompts: %s", reason)
+        if compiled and self.decoder is not None:
+            self.decoder.compile()
+        elif compiled:
+            base = model.get_base_model() if hasattr(model, "get_base_model") else model
+            for layer in base.model.layers:
+                layer.compile(dynamic=True)
 
     @property
     def head_weight(self) -> Tensor:

@@ -69,7 +69,8 @@ class Learner:
         self.config = config
         self.temperature = temperature
         self.teachers = teachers or Teachers(policy.model, objective, config)
-        self.forward = Forward(policy.model, shared_prefix=config.shared_prefix and not config.gradient_checkpointing)
+        shared = config.shared_prefix and not config.gradient_checkpointing
+        self.forward = Forward(policy.model, shared_prefix=shared, compiled=config.compile)
         if config.gradient_checkpointing:
             policy.model.gradient_checkpointing_enable()
             policy.model.train()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palaestra.trainer.config import TrainConfig
+from palaestra.trainer.config import ConfigError, TrainConfig
 from palaestra.trainer.forward import Forward
 from palaestra.trainer.head import LinearLogits, head
 from palaestra.trainer.learner import Learner, Unstable
@@ -73,6 +75,26 @@ def test_gradients_do_not_depend_on_how_the_batch_is_run(policy, train, params):
     other, metrics = gradients(policy, make_rows(), params=params, **train)
     assert furthest(plain, other) < 2e-5
     assert metrics["loss"] == pytest.approx(plain_metrics["loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_compiled_layers_have_the_same_gradients(policy, shared, monkeypatch):
+    """Graphs are captured and differentiated as usual; PALAESTRA_INDUCTOR=1 also generates C++, which takes minutes."""
+    if not os.environ.get("PALAESTRA_INDUCTOR"):
+        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    rows = make_rows(groups=2)
+    plain, _ = gradients(policy, rows, shared_prefix=shared)
+    compiled, _ = gradients(policy, rows, shared_prefix=shared, compile=True)
+    assert furthest(plain, compiled) < 2e-5
+
+
+def test_eight_bit_moments_name_their_package(policy):
+    from importlib.util import find_spec
+
+    if find_spec("torchao"):
+        pytest.skip("torchao is installed here")
+    with pytest.raises(ConfigError, match="pip install torchao"):
+        Learner(policy, registry.get("grpo", {}), TrainConfig(optimiser="adamw8bit"), 1.0)
 
 
 def test_rows_without_advantage_are_skipped_but_counted(policy):

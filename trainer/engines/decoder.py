@@ -121,6 +121,11 @@ class Decoder:
         self.eps = config.rms_norm_eps
         self._tables: tuple[Tensor, Tensor] | None = None
 
+    def compile(self) -> None:
+        """Compile what lies between the attentions; one graph serves all layers and batch sizes."""
+        for name in ("project", "feed_forward"):
+            setattr(self, name, torch.compile(getattr(self, name), dynamic=True))
+
     def weights(self) -> DecoderWeights:
         """Gather the parameters; under autograd the fused matrices carry gradients back to their parts."""
         layers = []

@@ -2,7 +2,8 @@
 
 On a CPU the matrix products of a small model take half of a training step; the rest is passes over memory. Written by
 hand, norm, rotary embedding and gated activation need about half as many passes as autograd's own. In narrower types
-the plain formulas are used, rounded where the Hugging Face modules round.
+the plain formulas are used, rounded where the Hugging Face modules round; so they are under torch.compile, which
+fuses them itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Root-mean-square norm of the last axis, computed in float32 like the Hugging Face modules."""
-    if x.dtype != torch.float32:
+    if x.dtype != torch.float32 or torch.compiler.is_compiling():
         return weight * F.rms_norm(x.float(), (x.shape[-1],), None, eps).to(x.dtype)
     if torch.is_grad_enabled():
         return _RMSNorm.apply(x, weight, eps)
@@ -26,12 +27,15 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary position embedding of the last axis; cos and sin hold half of it and broadcast."""
+    if torch.compiler.is_compiling():
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
     return _Rotate.apply(x, cos, sin) if torch.is_grad_enabled() else _turned(x, cos, sin, 1)
 
 
 def norm_rotate(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float) -> Tensor:
     """`rms_norm`, then `rotate`."""
-    if x.dtype != torch.float32:
+    if x.dtype != torch.float32 or torch.compiler.is_compiling():
         return rotate(rms_norm(x, weight, eps), cos, sin)
     if torch.is_grad_enabled():
         return _NormRotate.apply(x, weight, cos, sin, eps)
@@ -40,7 +44,7 @@ def norm_rotate(x: Tensor, weight: Tensor, cos: Tensor, sin: Tensor, eps: float)
 
 def gated_silu(gate_up: Tensor) -> Tensor:
     """silu of the first half of the last axis, times the second half."""
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _GatedSiLU.apply(gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate).mul_(up)
