@@ -23,6 +23,7 @@ _LAZY = {
     "RunResult": ".events",
     "StopTraining": ".events",
     "evaluate": ".api",
+    "export": ".export",
     "train": ".api",
     "warm_start": ".api",
 }
@@ -35,6 +36,7 @@ __all__ = [
     "RunResult",
     "StopTraining",
     "evaluate",
+    "export",
     "load_config",
     "train",
     "warm_start",
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from .api import evaluate, train, warm_start
     from .evaluation import EvalReport
     from .events import Event, RunResult, StopTraining
+    from .export import export
 
 
 def __getattr__(name: str) -> Any:

@@ -121,19 +121,31 @@ def save(
     except Exception as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise _explain(error, root, step) from error
-    for old in keep.drop([_step(folder) for folder in _folders(root)]):
+    for old in keep.drop(steps(root)):
         shutil.rmtree(root / f"step-{old:06d}", ignore_errors=True)
     return final
 
 
 def latest(root: Path) -> Checkpoint | None:
     """The newest checkpoint whose files are all as they were written; others are reported and skipped."""
-    for folder in reversed(_folders(root)):
-        problem = _damage(folder)
-        if problem is None:
-            return Checkpoint(folder, json.loads((folder / STATE).read_text(encoding="utf-8")))
-        log.warning("checkpoint %s is damaged (%s); trying an earlier one", folder, problem)
-    return None
+    return next((found for step in reversed(steps(root)) if (found := at(root, step)) is not None), None)
+
+
+def at(root: Path, step: int) -> Checkpoint | None:
+    """The checkpoint of a step, or None when it is missing or damaged (the damage is reported)."""
+    folder = root / f"step-{step:06d}"
+    if not folder.is_dir():
+        return None
+    problem = _damage(folder)
+    if problem is not None:
+        log.warning("checkpoint %s is damaged (%s); earlier ones are not touched", folder, problem)
+        return None
+    return Checkpoint(folder, json.loads((folder / STATE).read_text(encoding="utf-8")))
+
+
+def steps(root: Path) -> list[int]:
+    """Steps whose checkpoints are there, intact or not."""
+    return [_step(folder) for folder in _folders(root)]
 
 
 def load_tensors(checkpoint: Checkpoint) -> dict[str, Any]:
