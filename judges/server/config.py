@@ -81,7 +81,8 @@ class DialectConfig(Section):
     mode: Literal["score", "rank"] = "score"
     """``rank``: buffer single requests into cohorts of one prompt and answer with the rank reward."""
     cohort_size: int = Field(default=8, ge=2, le=128)
-    cohort_wait_s: float = Field(default=30.0, gt=0)
+    cohort_wait_s: float = Field(default=10.0, gt=0)
+    """How long the first member waits for the others; well below the timeout of the client (slime: 30 s)."""
     cohort_fallback: Literal["partial", "score", "unscored"] = "unscored"
     """For cohorts that stay incomplete: rank what came, score each on its own, or no reward."""
     open: bool = False

@@ -66,27 +66,30 @@ class Dialects:
         self.state.admit()
         return body
 
-    async def judge(self, request: Request, items: Sequence[Item | BadItem]) -> list[ItemResult]:
-        """Score items, or gather them into cohorts and rank those, as configured."""
+    async def judge(
+        self, request: Request, items: Sequence[Item | BadItem], *, cohorts: bool = True
+    ) -> list[ItemResult]:
+        """Score items, or gather them into cohorts and rank those, as configured (and where it makes sense)."""
         if not items:
             return []
         with self.state.lifecycle.work():
-            if self.settings.mode == "rank":
+            if self.settings.mode == "rank" and cohorts:
                 return await until_disconnect(request, lambda: self._cohort(items))
-            return await until_disconnect(request, lambda: self._score(items))
+            return await until_disconnect(request, lambda: self.score(items))
 
-    async def _score(self, items: Sequence[Item | BadItem]) -> list[ItemResult]:
+    async def score(self, items: Sequence[Item | BadItem]) -> list[ItemResult]:
+        """Score items, each on its own."""
         asked = ScoreRequest(items=list(items), rubric=self.settings.rubric)
         reply = await self.state.operate("score", asked, self.context(asked))
         return list(reply.results)  # type: ignore[attr-defined]
 
     async def _alone(self, item: Item) -> ItemResult:
-        return (await self._score([item]))[0]
+        return (await self.score([item]))[0]
 
     async def _cohort(self, items: Sequence[Item | BadItem]) -> list[ItemResult]:
         async def one(item: Item | BadItem) -> ItemResult:
             if isinstance(item, BadItem):
-                return (await self._score([item]))[0]
+                return (await self.score([item]))[0]
             key = json.dumps([item.model_dump(mode="json")["prompt"], str(item.reference)])
             return await self.cohorts.submit(key, item)
 
@@ -206,7 +209,10 @@ def add_slime(app: FastAPI, dialects: Dialects) -> None:
 
 
 def add_vllm(app: FastAPI, dialects: Dialects) -> None:
-    """``/score``, ``/rerank`` and ``/classify`` with vLLM's field names (and ``/v2/rerank``)."""
+    """``/score``, ``/rerank`` (also under ``/v1`` and ``/v2``) and ``/classify`` with vLLM's field names.
+
+    Their requests are complete in themselves, so they are scored even where single requests are gathered into cohorts.
+    """
 
     @app.post("/score")
     async def score(request: Request) -> Any:
@@ -217,7 +223,8 @@ def add_vllm(app: FastAPI, dialects: Dialects) -> None:
             queries = queries * len(documents)
         if len(queries) != len(documents):
             raise Problem(422, "length_mismatch", f"{len(queries)} queries for {len(documents)} documents")
-        results = await dialects.judge(request, [item(q, d) for q, d in zip(queries, documents, strict=True)])
+        items = [item(q, d) for q, d in zip(queries, documents, strict=True)]
+        results = await dialects.judge(request, items, cohorts=False)
         data = [{"index": i, "object": "score", "score": dialects.number(r)} for i, r in enumerate(results)]
         return _vllm("score", body, data=data, object="list")
 
@@ -226,7 +233,7 @@ def add_vllm(app: FastAPI, dialects: Dialects) -> None:
         query, documents = body.get("query"), _texts(body, "documents")
         if not isinstance(query, str):
             raise Problem(422, "invalid_request", "query must be text")
-        results = await dialects.judge(request, [item(query, d) for d in documents])
+        results = await dialects.judge(request, [item(query, d) for d in documents], cohorts=False)
         rows = [
             {"index": i, "document": {"text": d}, "relevance_score": dialects.number(r)}
             for i, (d, r) in enumerate(zip(documents, results, strict=True))
@@ -235,21 +242,28 @@ def add_vllm(app: FastAPI, dialects: Dialects) -> None:
         top = body.get("top_n")
         return _vllm("rerank", body, results=rows[: top if isinstance(top, int) and top > 0 else None])
 
-    for path in ("/rerank", "/v2/rerank"):
+    for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
         app.post(path)(rerank)
 
     @app.post("/classify")
     async def classify(request: Request) -> Any:
         body = await dialects.body(request)
-        texts = _texts(body, "input")
-        data = []
-        for index, text in enumerate(texts):
+
+        async def one(text: str) -> float:
             pair = split_pair(text)
-            positive = await _same(dialects, request, *pair) if pair else None
-            if positive is None:
-                positive = dialects.number((await dialects.judge(request, [item("", text)]))[0])
-            label = "LABEL_1" if positive > 0.5 else "LABEL_0"
-            data.append({"index": index, "label": label, "probs": [1 - positive, positive], "num_classes": 2})
+            if pair is not None:
+                return await _same(dialects, *pair)
+            return dialects.number((await dialects.score([item("", text)]))[0])
+
+        async def everything() -> list[float]:
+            return list(await asyncio.gather(*(one(text) for text in _texts(body, "input"))))
+
+        with dialects.state.lifecycle.work():
+            found = await until_disconnect(request, everything)
+        data = [
+            {"index": i, "label": "LABEL_1" if p > 0.5 else "LABEL_0", "probs": [1 - p, p], "num_classes": 2}
+            for i, p in enumerate(found)
+        ]
         return _vllm("classify", body, data=data, object="list")
 
 
@@ -263,14 +277,13 @@ def split_pair(text: str) -> tuple[str, str] | None:
     return None
 
 
-async def _same(dialects: Dialects, request: Request, first: str, second: str) -> float:
+async def _same(dialects: Dialects, first: str, second: str) -> float:
     """Probability that two texts say the same, by the default judge, in the widest scope it knows."""
     judge = dialects.state.service.judges[dialects.state.service.default]
     scope = "semantic" if "same:semantic" in judge.capabilities else "answer"
     asked = Envelope()
     question = PairQuestion(prompt="", first=first, second=second, tag={"op": "classify"})
-    with dialects.state.lifecycle.work():
-        found = await until_disconnect(request, lambda: judge.same(question, scope, dialects.context(asked)))
+    found = await judge.same(question, scope, dialects.context(asked))
     if found.ok and found.values is not None and found.values["p_same"] is not None:
         return float(found.values["p_same"])
     status = found.status if not found.ok else RewardStatus.UNSCORED

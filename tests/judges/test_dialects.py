@@ -201,12 +201,22 @@ def test_vllm_score_rerank_and_classify(fake, llm_service):
         ).json()
         single = post(url, "/classify", {"model": "m", "input": "good", "activation": False}).json()
         assert post(url, "/score", {"queries": ["a", "b"], "documents": ["c"]}).status_code == 422
+        assert post(url, "/v1/rerank", {"query": "q", "documents": ["bad"]}).json()["results"][0]["index"] == 0
     assert [row["score"] for row in old["data"]] == [row["score"] for row in new["data"]]
     assert old["data"][0]["score"] > old["data"][1]["score"] and old["model"] == "m"
     assert [(r["index"], r["document"]["text"]) for r in ranked["results"]] == [(1, "good")]
     assert [row["label"] for row in pair["data"]] == ["LABEL_1", "LABEL_0"]
     assert pair["data"][0]["probs"][-1] > 0.5 > pair["data"][1]["probs"][-1]  # same is the last entry
     assert single["data"][-1]["probs"][-1] == old["data"][0]["score"]
+
+
+def test_vllm_requests_are_not_held_back_for_a_cohort_and_pairs_are_asked_at_once(fake, llm_service):
+    server = fake(Oracle(cluster=lambda t: t[0]), latency_s=0.2)
+    pairs = [f"CLS alpha{i} SEP apple{i} SEP" for i in range(8)]
+    with judge_server(llm_service(server), dialects={"mode": "rank", "cohort_size": 8, "cohort_wait_s": 60}) as url:
+        assert post(url, "/score", {"queries": "q", "documents": ["a response"]}).status_code == 200
+        assert len(post(url, "/classify", {"input": pairs}).json()["data"]) == 8
+    assert server.max_in_flight > 1
 
 
 # ---- TRL and verl
