@@ -45,9 +45,9 @@ def register(app: typer.Typer) -> None:
             return
         from rich.console import Console
 
-        columns = ("", "structure (bits)", "a reply", "95 % interval", "left a reply", "at first sight", "repeats")
+        columns = ("", "structure", "a reply", "95 %", "left", "first sight", "repeats")
         report = next(iter(found.values()))
-        table = _table(f"{report.env}: {tasks} tasks once, {report.parameters:,} parameters", columns)
+        table = _table(f"{report.env}: bits, {tasks} tasks once, {report.parameters:,} parameters", columns)
         for label, row in found.items():
             each = row.structure_each
             numbers = (f"{row.structure:,.0f}", f"{each.value:.2f}", f"{each.low:.2f} to {each.high:.2f}")
