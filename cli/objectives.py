@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
             console.print(table)
             return
         record = _record(rows[0])
-        for title in ("summary", "paper", "formula", "when", "cost", "parts"):
+        for title in ("summary", "paper", "formula", "when", "cost", "needs", "parts"):
             console.print(f"[bold]{title}[/bold]: {escape(record[title])}", highlight=False, soft_wrap=True)
         for title in ("parameter", "default", "meaning"):
             table.add_column(title, overflow="fold")
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _record(row: Any) -> dict[str, Any]:
-    from ..trainer.objectives.manual import documentation, shown
+    from ..trainer.objectives.manual import documentation, needs, shown
 
     notes = documentation(row.params)
     knobs = [
@@ -59,4 +59,4 @@ def _record(row: Any) -> dict[str, Any]:
         for name, field in row.params.model_fields.items()
     ]
     texts = {key: getattr(row, key) for key in ("name", "summary", "paper", "formula", "when", "cost", "parts")}
-    return {**texts, "requires": list(row.requires), "parameters": knobs}
+    return {**texts, "needs": needs(row), "requires": list(row.requires), "parameters": knobs}

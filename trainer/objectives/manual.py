@@ -37,6 +37,24 @@ Other packages add objectives through the entry-point group `palaestra.objective
 """
 
 
+NEEDS = {
+    "group": "groups of two or more",
+    "clusters": "a judge server that partitions, or an environment that names its solutions",
+    "ranks": "a judge server that compares",
+    "binary": "rewards of 0 and 1",
+    "answers": "tasks with a text or number as reference answer",
+    "teacher": "a stronger model with the policy's tokenizer",
+    "amateur": "a weaker model with the policy's tokenizer",
+    "local_reward": "a differentiable reward in torch, in this process",
+}
+"""What `Method.requires` means, for people."""
+
+
+def needs(row: Method) -> str:
+    """What a run must have for this method."""
+    return "; ".join(NEEDS[requirement] for requirement in row.requires) or "nothing in particular"
+
+
 def documentation(params: type) -> dict[str, str]:
     """Docstrings of the fields of a parameter class, inherited ones included."""
     return {name: text for owner in reversed(params.__mro__) for name, text in _own_documentation(owner).items()}
@@ -74,7 +92,7 @@ def section(row: Method) -> str:
 
     lines = [f"## {row.name}", "", f"{row.summary[0].upper()}{row.summary[1:]}. Paper: {row.paper}.", ""]
     lines += [f"- **Formula**: `{row.formula}`", f"- **When**: {row.when}", f"- **Cost**: {row.cost}"]
-    lines += [f"- **Parts**: {row.parts}", ""]
+    lines += [f"- **Needs**: {needs(row)}", f"- **Parts**: {row.parts}", ""]
     own = []
     for name, field in row.params.model_fields.items():
         shared = PolicyParams.model_fields.get(name)

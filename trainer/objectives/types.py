@@ -379,6 +379,10 @@ Requirement = Literal[
     "clusters",  # a judge that partitions, or an environment that labels strategies
     "ranks",  # a judge that ranks
     "binary",  # rewards 0 and 1
+    "answers",  # tasks whose reference answer is a text
+    "teacher",  # a stronger model with the policy's tokenizer
+    "amateur",  # a weaker model with the policy's tokenizer
+    "local_reward",  # a torch function as reward
 ]
 
 
@@ -394,7 +398,6 @@ class Method:
     formula: str = ""
     cost: str = "no judge calls, one forward and backward pass"
     when: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
     parts: str = ""
     requires: tuple[Requirement, ...] = ()
     problems: Callable[[Any, Mapping[str, Any]], list[Problem]] | None = None

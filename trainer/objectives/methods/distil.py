@@ -102,6 +102,7 @@ OPD = Method(
     when="a stronger model with the same tokenizer is at hand",
     parts="teacher: external; loss: importance_sampling with token advantages, or full KL",
     problems=partial(_problems, "teacher"),
+    requires=("teacher",),
 )
 LIGHT_REASONER = Method(
     name="light_reasoner",
@@ -114,4 +115,5 @@ LIGHT_REASONER = Method(
     when="no rewards at all, and a clearly weaker model of the same family",
     parts="teacher: frozen start with an amateur; loss: contrast target",
     problems=partial(_problems, "amateur"),
+    requires=("amateur",),
 )

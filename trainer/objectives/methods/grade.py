@@ -83,4 +83,5 @@ GRADE = Method(
     when="a local reward model with the policy's vocabulary; compare with *baselined* REINFORCE",
     parts="direct: Gumbel-softmax straight-through",
     problems=_problems,
+    requires=("local_reward",),
 )

@@ -71,6 +71,6 @@ RLPR = Method(
     cost="no judge calls; one scoring pass over the reference a rollout and one a prompt",
     when="free-form reference answers that no verifier can compare",
     parts="shape: rlpr; advantage: group; filter: EMA of std; loss: ppo_clip",
-    requires=("group",),
+    requires=("group", "answers"),
     problems=_problems,
 )
