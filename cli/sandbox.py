@@ -46,7 +46,11 @@ def run(
     from ..sandbox import Job, Limits, for_log
 
     name = str(file)
-    code = (sys.stdin.buffer.read() if name == "-" else file.read_bytes()).decode("utf-8", "surrogateescape")
+    data = sys.stdin.buffer.read() if name == "-" else file.read_bytes()
+    try:
+        code = data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8 text (byte {error.start}); give source code") from None
     limits = Limits(wall_s=wall, cpu_s=cpu, mem_mb=mem)
     job = Job(code=code, lang=lang or LANGUAGES.get(file.suffix, "python"), limits=limits,
               stdin=stdin.read_bytes() if stdin else b"")  # fmt: skip

@@ -69,3 +69,7 @@ def test_command_line(tmp_path):
     answer = runner.invoke(app, ["sandbox", "run", str(good), "--json", "--backend", "local"])
     assert answer.exit_code == 0 and json.loads(answer.stdout)["stdout"] == "42\n"
     assert runner.invoke(app, ["sandbox", "run", str(bad), "--backend", "local"]).exit_code == 1
+    binary = tmp_path / "binary.py"
+    binary.write_bytes(b"print(1)\xff")
+    answer = runner.invoke(app, ["sandbox", "run", str(binary), "--backend", "local"])
+    assert answer.exit_code != 0 and "not UTF-8 text (byte 8)" in f"{answer.output} {answer.exception}"
