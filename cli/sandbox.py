@@ -138,8 +138,13 @@ def image(
         str | None, typer.Option(help="Build from Debian packages of this suite; needs a mirror.")
     ] = None,
     mirror: Annotated[str | None, typer.Option(help="Debian mirror, such as a snapshot.debian.org address.")] = None,
+    output: Annotated[str | None, typer.Option(help="Write a tar here instead of loading the image.")] = None,
 ) -> None:
-    """Build the container image of the docker backend: from this machine's interpreter, or from Debian packages."""
-    from ..sandbox.image import build
+    """Build the container image of the docker backend: from this machine's interpreter, or from Debian packages.
 
-    typer.echo(json.dumps({"image": name, "sha256": build("docker", name, debian, mirror)}))
+    The same interpreter, or the same packages, give the same SHA-256.
+    """
+    from ..sandbox.image import build, save
+
+    digest = save(output, debian, mirror) if output else build("docker", name, debian, mirror)
+    typer.echo(json.dumps({"image": output or name, "sha256": digest}))

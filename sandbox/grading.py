@@ -147,7 +147,7 @@ async def grade(sandbox: Any, job: Job) -> RunResult:
     if stdio:
         await _grade_stdio(sandbox, base, stdio, job.early_stop, found, runs)
     if others and not (job.early_stop and any(not result.passed for result in found.values())):
-        await _Submission(sandbox, base).grade(others, job.early_stop, found, runs)
+        await _grade_others(sandbox, base, others, job.early_stop, found, runs)
     missing = "not_run" if job.early_stop else "missing"
     results = tuple(found.get(name) or TestResult(name, False, missing) for name in ids)
     main = next((run for run in runs if not run.ok), runs[-1])
@@ -190,6 +190,28 @@ async def _grade_stdio(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def _grade_others(
+    sandbox: Any, base: Job, tests: list[Any], early_stop: bool, found: dict[str, TestResult], runs: list[RunResult]
+) -> None:
+    """Call tests and assert tests; all of them once more when the sandbox failed."""
+    for attempt in (1, 2):
+        mine: dict[str, TestResult] = {}
+        try:
+            await _Submission(sandbox, base).grade(tests, early_stop, mine, runs)
+        except _CheckerFailed:
+            raise
+        except SandboxError:
+            if attempt == 2:
+                raise
+            continue
+        found |= mine
+        return
+
+
+class _CheckerFailed(SandboxError):
+    """A custom checker raised: the same would happen again."""
+
+
 def judge_stdio(test: StdioTest, run: RunResult) -> TestResult:
     """Compare one run with one test. Only a run that ended well can pass; its exit code alone says nothing."""
     if not run.ok:
@@ -214,7 +236,7 @@ def _check(test: StdioTest | CallTest, kinds: Any, got: Any) -> bool:
         if not callable(test.checker):
             raise
         what = f"{type(error).__name__}: {for_log(str(error), 200)}"
-        raise SandboxError(
+        raise _CheckerFailed(
             f"the checker of test {test.id!r} raised {what}; let it return False for what it cannot read"
         ) from error
 

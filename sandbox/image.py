@@ -1,17 +1,15 @@
 """The container image of guests, made without any registry: from this machine's interpreter or from Debian packages.
 
-    python -m palaestra.sandbox.image                       # the interpreter's files and what they link to; offline
-    python -m palaestra.sandbox.image --debian bookworm     # mmdebstrap; needs a Debian mirror
+    palaestra sandbox image                       # the interpreter's files and what they link to; offline
+    palaestra sandbox image --debian bookworm     # mmdebstrap; needs a Debian mirror
 
 Both are reproducible: names are sorted, owners and times are fixed. ``--output FILE`` writes the tar instead.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -136,6 +134,12 @@ def debian_command(suite: str, mirror: str | None) -> list[str]:
     return [*words, suite, "-", *([mirror] if mirror else [])]
 
 
+def save(path: str, debian: str | None = None, mirror: str | None = None) -> str:
+    """Write the image's file system to a tar instead; returns its SHA-256."""
+    with open(path, "wb") as file:
+        return _pipe(debian_command(debian, mirror), file) if debian else write_tar(file)
+
+
 def build(docker: str, name: str = NAME, debian: str | None = None, mirror: str | None = None) -> str:
     """Build the image and load it into the daemon; returns the SHA-256 of its file system.
 
@@ -174,24 +178,3 @@ def _pipe(command: list[str], target: IO[bytes]) -> str:
     if maker.wait():
         raise SandboxUnavailable([], f"{command[0]} ended with code {maker.returncode}")
     return digest.hexdigest()
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Build the container image in which guests run.")
-    parser.add_argument("--name", default=NAME, help="image name (default %(default)s)")
-    parser.add_argument("--docker", default="docker", help="the docker client")
-    parser.add_argument("--debian", metavar="SUITE", help="build from Debian packages of this suite, with gcc and node")
-    parser.add_argument("--mirror", help="Debian mirror, such as a snapshot.debian.org address")
-    parser.add_argument("--output", help="write the tar here instead of loading it")
-    options = parser.parse_args()
-    if options.output:
-        with open(options.output, "wb") as file:
-            digest = _pipe(debian_command(options.debian, options.mirror), file) if options.debian else write_tar(file)
-    else:
-        digest = build(options.docker, options.name, options.debian, options.mirror)
-    print(json.dumps({"image": options.output or options.name, "sha256": digest}))
-
-
-if __name__ == "__main__":
-    main()

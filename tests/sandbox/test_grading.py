@@ -338,3 +338,24 @@ def test_a_checker_that_raises_scores_nothing(confined):
 def test_what_is_no_test_is_named(confined, tests, message):
     with pytest.raises(ValueError, match=message):
         confined.run_sync(Job(code="f = len", tests=tests))
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_sandbox_failure_while_grading_is_retried_once_then_raised(confined, monkeypatch, failures):
+    left = [failures]
+    opened = confined._open
+
+    async def open_or_fail(*words):
+        session = await opened(*words)
+        if left[0]:
+            left[0] -= 1
+            session._hub.slot.process.kill()
+        return session
+
+    monkeypatch.setattr(confined, "_open", open_or_fail)
+    job = Job(code=GOOD, tests=[CallTest("1", "add", [1, 2], expected=3)], limits=LIMITS)
+    if failures == 1:
+        assert confined.run_sync(job).tests[0].passed
+    else:
+        with pytest.raises(SandboxError, match="fork server failed"):
+            confined.run_sync(job)
