@@ -61,6 +61,7 @@ class SessionHub:
         self.inboxes: dict[int, Inbox] = {}
         self.branches: set[int] = set()
         self.ends: dict[int, str] = {}
+        self.used: dict[int, float] = {}  # when a branch last had a command
         self.numbers = itertools.count(1)
         self.cells = 0
         self.final: dict[str, Any] | None = None
@@ -93,6 +94,18 @@ class SessionHub:
     async def send(self, header: dict[str, Any], parts: dict[str, bytes] | None = None) -> None:
         """Send a word to the fork server."""
         await self.slot.channel.send(header, parts)
+
+    async def make_room(self) -> None:
+        """End idle branches, those used longest ago first, until one more may live."""
+        most = self.spec.max_branches
+        while most is not None and len(self.branches) > most:  # the main process counts as one
+            idle = [branch for branch in self.branches if branch and branch not in self.inboxes]
+            if not idle:
+                raise SandboxError(f"all of the session's {most} branches are busy; wait, or raise max_branches")
+            oldest = min(idle, key=lambda branch: self.used.get(branch, 0.0))
+            self.branches.discard(oldest)
+            self.ends[oldest] = f"it made room for another branch: max_branches is {most}"
+            await self.send({"op": "kill", "branch": oldest, "reason": "evicted"})
 
     def listen(self, branch: int) -> Inbox:
         """Start to receive what concerns a branch."""
@@ -273,8 +286,9 @@ class Session:
             **host_calls: functions that answer this branch's calls instead of the session's own ones of these names.
 
         Raises:
-            SandboxError: this session is gone, or the process limit does not allow one more.
+            SandboxError: this session is gone, or the process limit (or ``max_branches`` busy ones) allows no more.
         """
+        await self._hub.make_room()
         new = next(self._hub.numbers)
         inbox = self._hub.listen(new)
         try:
@@ -289,6 +303,7 @@ class Session:
             if isinstance(opened, Exception) or opened.header.get("op") != "opened":
                 raise SandboxError("the session's branch did not start")
             self._hub.branches.add(new)
+            self._hub.used[new] = time.monotonic()
             return Session(self._hub, new, {**self._host_calls, **host_calls})
         finally:
             self._hub.unlisten(new)
@@ -326,6 +341,7 @@ class Session:
         if hub.cells >= hub.spec.max_cells:
             return CellResult("exit", reason=f"the session's {hub.spec.max_cells} cells are used up")
         hub.cells += 1
+        hub.used[self._branch] = time.monotonic()
         self._busy = True
         number = next(hub.numbers)
         header = {"op": "cell", "branch": self._branch, "id": number, "kind": kind, "args": args}

@@ -331,6 +331,8 @@ class SessionSpec:
         idle_s: the session is closed after this long without a command.
         max_cells: commands accepted.
         max_host_calls: host calls accepted in one cell.
+        max_branches: branches that may live at once; one more ends the branch that was used longest ago and has nothing
+            to do. None: as many as ``limits.procs`` allows, and then ``fork`` is refused.
         grace_s: seconds between the interrupt of a cell that is over its limit and the kill.
     """
 
@@ -342,6 +344,7 @@ class SessionSpec:
     idle_s: float = 3600
     max_cells: int = 1_000_000
     max_host_calls: int = 10_000
+    max_branches: int | None = None
     grace_s: float = 1.0
 
     def __post_init__(self) -> None:
@@ -349,6 +352,8 @@ class SessionSpec:
         for name in self.host_calls:
             if not isinstance(name, str) or not _NAME.match(name):
                 raise ValueError(f"SessionSpec.host_calls: {name!r} is not a function name")
+        if self.max_branches is not None and (type(self.max_branches) is not int or self.max_branches < 1):
+            raise ValueError(f"SessionSpec.max_branches is {self.max_branches!r}; give at least 1, or None")
         for name in ("idle_s", "max_cells", "max_host_calls", "grace_s"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 < value < 1e9:

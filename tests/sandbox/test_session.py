@@ -273,6 +273,61 @@ def test_a_refused_fork_leaves_no_descriptor_behind(confined):
     asyncio.run(scenario())
 
 
+def test_the_branch_used_longest_ago_makes_room(confined):
+    async def scenario():
+        async with await confined.session(SessionSpec(limits=SPEC.limits, max_branches=2)) as session:
+            first, second = await session.fork(), await session.fork()
+            assert (await first.exec("1")).ok
+            third = await session.fork()
+            assert first.alive and third.alive and not second.alive
+            cell = await second.exec("1")
+            assert cell.state_lost and "max_branches is 2" in cell.reason
+            busy = [asyncio.create_task(one.exec("import time; time.sleep(1)")) for one in (first, third)]
+            await asyncio.sleep(0.1)
+            with pytest.raises(SandboxError, match="branches are busy"):
+                await session.fork()
+            assert all(cell.ok for cell in await asyncio.gather(*busy))
+            assert (await (await session.fork()).exec("2")).value_repr == "2"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
+def test_mutated_frames_from_a_guest_are_protocol_errors_and_no_more(confined):
+    """Whatever a guest writes to its channel: a verdict, and the next session works."""
+    code = """
+import random
+r = random.Random(SEED)
+one = b'{"op":"done","id":%d}' % r.choice((1, 2, 3, 10**6))
+two = b'{"op":"host_call","n":1,"name":"ask","parts":[["args",12]]}'
+def frame(h, b=b''): return len(h).to_bytes(4, 'big') + len(b).to_bytes(4, 'big') + h + b
+frames = [frame(one), frame(two, b'[[],{}]     ')]
+data = bytearray(b''.join(r.choices(frames, k=r.randrange(1, 6))))
+for _ in range(r.randrange(8)):
+    how, at = r.randrange(4), r.randrange(len(data))
+    if how == 0: data[at] = r.randrange(256)
+    elif how == 1: del data[at:at + r.randrange(1, 9)]
+    elif how == 2: data[at:at] = r.randbytes(r.randrange(1, 9))
+    else: data[at:at] = data[at // 2:at]
+    if not data: data = bytearray(1)
+os.write(3, data)
+"""
+    allowed = {"ok", "exception", "protocol_error", "exit", "signal", "timeout_wall"}
+
+    async def scenario():
+        spec = SessionSpec(limits=Limits(wall_s=3), grace_s=0.5)
+        for seed in range(12):
+            async with await confined.session(spec, ask=lambda: 1) as session:
+                cell = await session.exec(f"import os\nSEED = {seed}" + code, timeout_s=0.5)
+                assert cell.verdict in allowed, (seed, cell)
+                if not cell.state_lost and session.alive:
+                    assert (await session.exec("1", timeout_s=0.5)).verdict in allowed
+        async with await confined.session(SPEC) as session:
+            assert (await session.exec("6 * 7")).value_repr == "42"
+
+    asyncio.run(scenario())
+
+
 def test_a_branch_that_died_between_commands_says_why(confined):
     async def scenario():
         async with await confined.session(SPEC) as session:
@@ -306,5 +361,7 @@ def test_bad_commands_are_named_and_the_session_lives_on(confined):
 def test_bad_specs():
     with pytest.raises(ValueError, match="idle_s"):
         SessionSpec(idle_s=0)
+    with pytest.raises(ValueError, match="max_branches"):
+        SessionSpec(max_branches=0)
     with pytest.raises(ValueError, match="not a function name"):
         SessionSpec(host_calls=["a b"])
