@@ -239,7 +239,9 @@ class RecursiveREPL(TextEnv):
     def _budget(self) -> dict[str, Any]:
         assert self._tree is not None
         done = len(self._conversation.node.turns) if self._conversation else 0
-        return self._tree.ledger.remaining(self._tree.limits.max_turns - done, 0)
+        left = self._tree.ledger.remaining(self._tree.limits.max_turns - done, 0)
+        del left["seconds"]  # the clock is no part of the state: a fork and a replay give the same info
+        return left
 
     def _count(self) -> None:
         """Counters of the episode; they are metrics and never part of the reward."""
