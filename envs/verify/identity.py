@@ -15,6 +15,7 @@ from .opaque import Atoms
 MIN_POINTS = 3
 ENOUGH_POINTS = 10
 MIN_TRIED = 16
+_COMPLEX_PARTS = ("conj", "Re", "Im", "arg")
 _STEPS = ("floor", "ceil")
 _COUNTING = frozenset("ijklmnpqNMK")
 _SCALES = (Fraction(1, 3), Fraction(3, 2), Fraction(5, 2), Fraction(6), Fraction(13), Fraction(90))
@@ -209,8 +210,10 @@ class Values:
 
         with mp.workdps(60):
             steps = any(has_function(node, name) for node in (left, right) for name in _STEPS)
-            real = self.whole_points if steps else self.points
-            for points, principal in ((real, False), (self.points, True), (self.complex_points, True)):
+            sources = [(self.whole_points if steps else self.points, False), (self.points, True)]
+            if any(has_function(node, name) for node in (left, right) for name in _COMPLEX_PARTS):
+                sources = []  # a letter under a bar is no real variable
+            for points, principal in (*sources, (self.complex_points, True)):
                 common = 0
                 for a, b in self._values([left, right], points(names), log, principal, steps):
                     common += 1

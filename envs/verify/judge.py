@@ -316,7 +316,7 @@ class Judge:
         """Residues agree modulo the same number; one that is written without its modulus agrees as it stands."""
         if gold[0] != "mod" or pred[0] != "mod":
             gold, pred = (node[1] if node[0] == "mod" else node for node in (gold, pred))
-            return not (gold[0] == pred[0] == "rel") and self.same(gold, pred)
+            return not (gold[0] == pred[0] == "rel" or (symbols(gold) and gold[0] != "rel")) and self.same(gold, pred)
         modulus = self.values.fraction(gold[2])
         if not self.values.same(gold[2], pred[2]):
             return False

@@ -44,7 +44,7 @@ def members_of(node: Node) -> list[Node]:
     items: list[Node] = []
     for item in node[1]:
         item = expand(item)
-        if (item[0] == "set" and node[0] == "list") or item[0] == "pm_pair":
+        if item[0] == "pm_pair":
             items.extend(item[1])
         elif item[0] == "rel" and item[1] == ("=",):
             names, found = names_and_values(item)

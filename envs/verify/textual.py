@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from .units import without_remark
+
 _WRAPPER = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|mbox|hbox|mathrm|mathbf|mathit|mathsf|boldsymbol|bf|rm|it|"
     r"operatorname|left|right|displaystyle|boxed|fbox|underline|emph|quad|qquad|bigl?|bigr?)(?![A-Za-z])"
@@ -58,7 +60,7 @@ def words(text: str) -> str:
 
 def without_lead(text: str) -> str:
     """The answer without a leading "the answer is", be it inside or before a text command."""
-    text = _SUBJECT.sub("", text)
+    text = _SUBJECT.sub("", without_remark(text).strip() or text)
     inside = _WHOLE_TEXT.fullmatch(text)
     if inside and (rest := _LEAD.sub("", inside[1])) != inside[1]:
         return rest
