@@ -165,8 +165,8 @@ def _answer(get: Callable[[str], Any], row: Mapping[str, Any], number: int, kind
                 'columns={"answer": ...}'
             )
         return final_answer(str(solution)) or ""
-    if isinstance(answer, list) and len(answer) == 1:
-        answer = answer[0]
+    if isinstance(answer, list):  # one answer, or all that are asked for
+        answer = ", ".join(map(str, answer)) if kind == "math" or len(answer) == 1 else answer
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
     text = str(answer).strip()
@@ -188,15 +188,9 @@ def final_answer(solution: str) -> str | None:
     text = _MARKS.sub("", solution)
     if "####" in text:
         return text.rpartition("####")[2].strip()
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 0, start + len("\\boxed")
-    for i in range(begin, len(text)):
-        depth += (text[i] == "{") - (text[i] == "}")
-        if depth == 0:
-            return text[begin + 1 : i].strip()
-    return None
+    from .verify.extract import last_box
+
+    return last_box(text)
 
 
 def _prompt(question: Any) -> Any:

@@ -162,6 +162,16 @@ def _from_anchor(text: str) -> Extracted | None:
     return Extracted(rest) if rest else None
 
 
+def last_box(text: str) -> str | None:
+    r"""The content of the last complete box with something in it; None if there is none.
+
+    >>> last_box(r"\boxed{1}, so \fbox{\frac{1}{2}}"), last_box(r"\boxed 7"), last_box("7")
+    ('\\frac{1}{2}', '7', None)
+    """
+    filled = [content.strip() for _, _, content in _boxes(text)[0] if content.strip()]
+    return filled[-1] if filled else None
+
+
 def extract(response: str) -> Extracted:
     r"""Find the answer a response commits to.
 

@@ -25,6 +25,7 @@ from .shapes import (
     named_point,
     names_and_values,
     names_in,
+    nested_rows,
     one_letter,
     rows_of,
     substitute,
@@ -71,6 +72,8 @@ class Judge:
         if gold[0] == "piecewise" or pred[0] == "piecewise":
             return self.pieces(gold, pred)
         gold, pred = expand(gold), expand(pred)
+        if gold[0] == "matrix":
+            pred = nested_rows(pred)
         coordinates = self.coordinates(gold, pred)
         if coordinates is not None:
             return coordinates

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from .notation import NUMBER_SET_LETTERS, words
+from .notation import FUNCTION_ALIASES, FUNCTIONS, NUMBER_SET_LETTERS, OTHER_OPERATORS, words
 from .units import CURRENCY, parse_unit
 from .verdict import Reason, Unreadable
 
@@ -102,13 +102,15 @@ def _repeating(match: re.Match[str]) -> Node:
 
 
 def repeating_tail(raw: str) -> Node:
-    """The value of ``0.333...``: the last digit, written at least three times, goes on for ever."""
+    """The value of ``0.333...`` or ``0.1212...``: a digit written three times or a block written twice goes on."""
     whole, _, part = raw.partition(".")
-    if len(part) < 3 or len(set(part[-3:])) > 1:
+    periods = (n for n in range(1, len(part) // 2 + 1) if part[-n:] == part[-2 * n : -n])
+    period = next((n for n in periods if n > 1 or part[-3:] == part[-1] * 3), 0)
+    if not period:
         raise Unreadable(Reason.MALFORMED, "dots behind a number")
-    fixed = part.rstrip(part[-1])
-    value = Fraction(int((whole + fixed) or "0"), 10 ** len(fixed)) + Fraction(int(part[-1]), 9 * 10 ** len(fixed))
-    return ("num", value, -1, 0)
+    fixed, block = part[:-period], part[-period:]
+    value = Fraction(int((whole + fixed) or "0"), 10 ** len(fixed))
+    return ("num", value + Fraction(int(block), (10**period - 1) * 10 ** len(fixed)), -1, 0)
 
 
 def group_end(text: str, start: int) -> int:
@@ -293,9 +295,14 @@ class _Lexer:
                 letter = text[start : start + 1]
                 self.at = start + 1
             letter = letter.strip()
-            if letter not in NUMBER_SET_LETTERS:
+            if letter in NUMBER_SET_LETTERS:
+                self.add("cmd", NUMBER_SET_LETTERS[letter])
+            elif letter in ("P", "E"):  # probability and expectation
+                self.add("word", letter)
+            else:
                 raise Unreadable(Reason.MALFORMED, "unknown set")
-            self.add("cmd", NUMBER_SET_LETTERS[letter])
+        elif name == "Pr":
+            self.add("word", "P")
         elif name in _TEXT:
             self.textual(name)
         elif name in "<>|[]()%*:":
@@ -317,7 +324,8 @@ class _Lexer:
             return
         bare = re.sub(r"~|\\[,;:! ]", " ", content).strip()
         if command == "operatorname" and re.fullmatch(r"[A-Za-z]+", bare):
-            return self.add("cmd", bare)
+            known = bare in FUNCTIONS or bare in FUNCTION_ALIASES or bare in OTHER_OPERATORS
+            return self.add("cmd" if known else "word" if len(bare) == 1 else "text", bare)
         maths = command.startswith("math")
         if not bare or bare == ".":
             self.space = True

@@ -17,6 +17,7 @@ FUNCTION_ALIASES = {
     "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "arsinh": "arcsinh", "arcosh": "arccosh",
     "artanh": "arctanh", "ceiling": "ceil", "real": "Re", "imag": "Im", "log10": "lg",
 }  # fmt: skip
+OTHER_OPERATORS = words("mod bmod pmod or and lim sum prod int infty pi")
 TRIG = words("sin cos tan cot sec csc")
 INVERSE = {
     "sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sinh": "arcsinh", "cosh": "arccosh",

@@ -105,6 +105,21 @@ def named_point(node: Node) -> Node:
     return node[2] if named and node[2][0] == "tuple" else node
 
 
+def nested_rows(node: Node) -> Node:
+    """``[[1, 2], [3, 4]]``, which reads as an interval of intervals, as a matrix; any other node as it is."""
+    rows = _bracketed(node)
+    cells = [_bracketed(row) for row in rows]
+    if not rows or not all(cells) or len({len(row) for row in cells}) > 1:
+        return node
+    return ("matrix", tuple(tuple(row) for row in cells))
+
+
+def _bracketed(node: Node) -> tuple[Node, ...]:
+    if node[0] == "bracket_list":
+        return node[1]
+    return (node[2], node[3]) if node[0] == "interval" and (node[1], node[4]) == ("[", "]") else ()
+
+
 def as_column(node: Node) -> Node | None:
     """A tuple as a column vector."""
     return ("matrix", tuple((item,) for item in node[1])) if node[0] == "tuple" else None
@@ -302,6 +317,9 @@ def without_parameters(gold: Node, pred: Node) -> tuple[Node, Node]:
     """Drop ``k in Z`` from both answers and give the parameter of the prediction the gold's name."""
     gold, gold_name = parameter(gold)
     pred, pred_name = parameter(pred)
+    if gold_name and not pred_name:  # "n pi" without a word about n
+        others = (symbols(pred) - symbols(gold)) & {"k", "l", "m", "n"}
+        pred_name = others.pop() if len(others) == 1 else None
     if gold_name and pred_name and gold_name != pred_name and gold_name not in symbols(pred):
         pred = substitute(pred, {pred_name: ("sym", gold_name)})
     return gold, pred

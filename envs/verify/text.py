@@ -14,7 +14,8 @@ _SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢ", "01234
 _SUPER_RUN = re.compile("[" + "".join(_SUPERSCRIPT) + "]+")
 _SUB_RUN = re.compile("[" + "".join(_SUBSCRIPT) + "]+")
 _MATH_LETTERS = re.compile("[\U0001d400-\U0001d7ff]")
-_LETTER_TIMES = re.compile(r"(\d)\s+x\s+(?=10\s*(?:\^|\*\*))")
+_LETTER_TIMES = re.compile(r"(\d)\s+x\s+10\s*(?:\^|\*\*)\s*\{?(-?\d+)\}?")
+_NEGATIVE_POWER = re.compile(r"\^-(\d\d+)(?![\d.])")
 _ROOT_OF_NUMBER = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?)")
 _TYPESET = re.compile(r"\^\{?(\d+)\}?\s*[/⁄]\s*_\{?(\d+)\}?")
 _ROOT = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
@@ -79,7 +80,9 @@ def normalise(text: str) -> str:
     if "^" in text and "_" in text:
         text = _TYPESET.sub(r"\\frac{\1}{\2}", text)
     if " x 10" in text:
-        text = _LETTER_TIMES.sub(r"\1 \\times ", text)
+        text = _LETTER_TIMES.sub(r"\1 \\times 10^{\2}", text)
+    if "^-" in text:
+        text = _NEGATIVE_POWER.sub(r"^{-\1}", text)
     if "..." in text:
         text = text.replace("...", r"\ldots ")
     if text.isascii():

@@ -162,12 +162,21 @@ def test_choices_and_other_kinds(tmp_path):
     [
         ("a\n#### 1,015", "1,015"),
         ("\\boxed{1} and \\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+        ("so $\\boxed 7$.", "7"),
+        ("\\fbox{x+1}", "x+1"),
+        ("\\boxed{1} and then \\boxed{}", "1"),
         ("\\boxed{1", None),
         ("7", None),
     ],
 )
 def test_final_answers(solution, answer):
     assert final_answer(solution) == answer
+
+
+def test_a_list_of_answers_is_all_of_them(tmp_path):
+    rows = [{"problem": "Solve.", "final_answer": ["$2$", "$-3$"]}, {"problem": "Add.", "final_answer": ["7"]}]
+    first, second = tasks(_write(tmp_path / "o.jsonl", rows))
+    assert first.answer == "$2$, $-3$" and second.answer == "7"
 
 
 def test_overlap_finds_shared_runs_of_words(tmp_path):
