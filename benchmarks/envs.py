@@ -1,6 +1,7 @@
-"""Speed of the environments: `python -m benchmarks.envs`. Prints one row a measurement and writes nothing.
+"""Speed of the environments, Travel included: `python -m benchmarks.envs`. Prints one row a measurement.
 
-    --quick     a tenth of the work, for a look
+    --quick       a tenth of the work, for a look
+    --write FILE  write the page of the manual
 
 Each row has the measured value and the target; run it on a quiet machine.
 """
@@ -10,14 +11,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 import palaestra as pl
+from benchmarks import envs_travel
 from palaestra.envs.arithmetic import evaluate, parse
 from palaestra.envs.toolcalls import parse as parse_calls
 
@@ -149,54 +154,72 @@ def serve_in_process() -> tuple[str, Callable[[], None]]:
     return url, stop
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    scale = 0.1 if options.quick else 1.0
-    rows: list[tuple[str, str, str]] = []
-
-    def row(what: str, value: str, target: str = "") -> None:
-        rows.append((what, value, target))
-        if not options.json:
-            print(f"{what:58} {value:>22}   {target}", flush=True)
-
+def measure(scale: float) -> Iterator[tuple[str, str, str]]:
+    """Rows of what, value and target."""
     bare = pl.make("bench/Guess-v0")
     wrapped = gymnasium.make("bench/Guess-v0")
-    row("3-step generator episode, CPU", f"{1e6 / rate(lambda: episode(bare, ('1', '2', '3')), scale):.0f} µs")
+    yield "3-step generator episode, CPU", f"{1e6 / rate(lambda: episode(bare, ('1', '2', '3')), scale):.0f} µs", ""
     for name, env in (("bare", bare), ("gymnasium.make wrappers", wrapped)):
-        row(f"reset + step, {name}", f"{1e6 / rate(lambda env=env: episode(env, ('1',)), scale):.0f} µs")
+        yield f"reset + step, {name}", f"{1e6 / rate(lambda env=env: episode(env, ('1',)), scale):.0f} µs", ""
     compact = {"count": 3, "lo": 1, "hi": 9, "target_hi": 99, "ops": "+-*", "use_all": True, "prompt": "compact"}
     small = pl.make("palaestra/Countdown-v0", **compact)
-    row("Countdown episode (3 numbers)", f"{rate(lambda: episode(small, ('1+2*3',)), scale):.0f} /s")
+    yield "Countdown episode (3 numbers)", f"{rate(lambda: episode(small, ('1+2*3',)), scale):.0f} /s", ""
     sort = pl.make("palaestra/Sort-v0")
-    row("Sort episode", f"{rate(lambda: episode(sort, ('012345',)), scale):.0f} /s")
-    row("arithmetic parse + value", f"{rate(lambda: evaluate(parse('(3+5)*2-7')), scale):.0f} /s")
+    yield "Sort episode", f"{rate(lambda: episode(sort, ('012345',)), scale):.0f} /s", ""
+    yield "arithmetic parse + value", f"{rate(lambda: evaluate(parse('(3+5)*2-7')), scale):.0f} /s", ""
     call = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>'
-    row("Hermes tool call", f"{rate(lambda: parse_calls(call), scale):.0f} /s")
+    yield "Hermes tool call", f"{rate(lambda: parse_calls(call), scale):.0f} /s", ""
     vector = pl.make_vec("palaestra/Sort-v0", 64)
 
     def vector_step() -> None:
         vector.reset(seed=0)
         vector.step(["0"] * 64)
 
-    row("sync vector of 64, reset + step", f"{128 * rate(vector_step, scale):.0f} env-steps/s")
+    yield "sync vector of 64, reset + step", f"{128 * rate(vector_step, scale):.0f} env-steps/s", ""
     seconds, p99, worst = asyncio.run(concurrent(int(1000 * scale)))
-    row(f"{int(1000 * scale)} concurrent async episodes, in all", f"{seconds:.2f} s")
-    row("  99th percentile of one step (maximum)", f"{p99:.2f} ms ({worst:.1f})", "<= 5 ms")
-    row("largest loop gap while verifying hostile answers", f"{asyncio.run(loop_gap()):.1f} ms", "<= 50 ms")
+    yield f"{int(1000 * scale)} concurrent async episodes, in all", f"{seconds:.2f} s", "all finish"
+    yield "  99th percentile of one step (maximum)", f"{p99:.2f} ms ({worst:.1f})", "<= 5 ms"
+    yield "largest loop gap while verifying hostile answers", f"{asyncio.run(loop_gap()):.1f} ms", "<= 50 ms"
     url, stop = serve_in_process()
     try:
         asyncio.run(over_http(url, 20, 4))
         for parallel in (1, 32):
             steps, p99 = asyncio.run(over_http(url, int(500 * scale), parallel))
-            row(f"HTTP episodes of one step, {parallel} at once", f"{steps:.0f} /s", f"p99 of a step {p99:.1f} ms")
+            yield f"HTTP episodes of one step, {parallel} at once", f"{steps:.0f} /s", f"p99 of a step {p99:.1f} ms"
     finally:
         stop()
+    yield from envs_travel.measure(40 if scale < 1 else 400)
+
+
+def page(rows: list[tuple[str, str, str]], before: float, after: float) -> str:
+    """The Markdown page of a run."""
+    lines = [f"| {what.strip()} | {value} | {target} |" for what, value, target in rows]
+    return (
+        "# Environments: speed\n\n"
+        f"`python -m benchmarks.envs --write docs/benchmarks/envs.md` on {os.cpu_count()} cores (Python "
+        f"{platform.python_version()}), load average {before:.1f} before and {after:.1f} after: above "
+        f"{os.cpu_count()} other work ran beside it. Rates are per second of processor time, latencies wall time.\n\n"
+        "| what | measured | target |\n|---|---|---|\n" + "\n".join(lines) + "\n"
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", type=Path, help="write the page to this file")
+    options = parser.parse_args()
+    before = os.getloadavg()[0]
+    rows: list[tuple[str, str, str]] = []
+    for row in measure(0.1 if options.quick else 1.0):
+        rows.append(row)
+        if not options.json:
+            print(f"{row[0]:58} {row[1]:>26}   {row[2]}", flush=True)
     if options.json:
         print(json.dumps([{"what": a, "value": b, "target": c} for a, b, c in rows], ensure_ascii=False, indent=2))
+    if options.write:
+        options.write.write_text(page(rows, before, os.getloadavg()[0]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -92,10 +92,15 @@ class Judged:
 
 
 def stdio(
-    id: str, stdin: str, expected: str, visibility: Visibility, checker: Any = checkers.decimal_lines
+    id: str,
+    stdin: str,
+    expected: str,
+    visibility: Visibility,
+    checker: Any = checkers.decimal_lines,
+    tolerance: float = 1e-6,
 ) -> CodeTest:
     """A test that feeds standard input."""
-    return CodeTest(StdioTest(id, stdin, expected, checker), visibility, stdin, expected)
+    return CodeTest(StdioTest(id, stdin, expected, checker, tolerance), visibility, stdin, expected)
 
 
 def call(
@@ -105,10 +110,12 @@ def call(
     expected: Any,
     visibility: Visibility,
     checker: Any = checkers.exact_data,
+    tolerance: float = 1e-9,
 ) -> CodeTest:
     """A test that calls a function."""
     shown = f"{function.rpartition('.')[2]}({', '.join(map(repr, args))})"
-    return CodeTest(CallTest(id, function, list(args), {}, expected, checker), visibility, shown, repr(expected))
+    test = CallTest(id, function, list(args), {}, expected, checker, tolerance)
+    return CodeTest(test, visibility, shown, repr(expected))
 
 
 def check(id: str, source: str, visibility: Visibility, setup: str = "", entry: str | None = None) -> CodeTest:
@@ -121,6 +128,9 @@ def from_gold(gold: Mapping[str, Any], prompt: str = "") -> Problem:
 
     Each test is ``{"input", "output"}`` for a program, ``{"args", "expected"}`` for the function named by
     ``gold["entry"]``, or text with assert statements. ``visibility`` may stand in each; it is ``hidden`` otherwise.
+    The first two may have a ``checker`` (``exact_lines``, ``tokens``, ``float`` or ``unordered_lines`` for output,
+    ``exact``, ``float`` or ``set`` for values, or a function of what came and what was expected) and a ``tolerance``.
+    By default lines are compared as words and decimals, values as plain data.
 
     Raises:
         ValueError: a test has none of these forms, or there are none.
@@ -137,12 +147,14 @@ def from_gold(gold: Mapping[str, Any], prompt: str = "") -> Problem:
         visibility = item.get("visibility", "hidden")
         if visibility not in ("public", "feedback", "hidden"):
             raise ValueError(f"tests[{number - 1}]: visibility={visibility!r}; choose public, feedback or hidden")
+        how = {name: item[name] for name in ("checker", "tolerance") if name in item}
         if "assert" in item:
             found.append(check(id, item["assert"], visibility, gold.get("setup", ""), entry))
         elif "args" in item and (item.get("function") or entry):
-            found.append(call(id, str(item.get("function") or entry), item["args"], item.get("expected"), visibility))
+            function = str(item.get("function") or entry)
+            found.append(call(id, function, item["args"], item.get("expected"), visibility, **how))
         elif "input" in item and "output" in item:
-            found.append(stdio(id, str(item["input"]), str(item["output"]), visibility))
+            found.append(stdio(id, str(item["input"]), str(item["output"]), visibility, **how))
         else:
             raise ValueError(
                 f"tests[{number - 1}] has the keys {sorted(item)}; give input and output, args and expected (with "

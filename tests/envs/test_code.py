@@ -187,6 +187,26 @@ def test_programs_and_assertions_as_tests():
     assert graded("def add(a, b):\n    return 3", asserts)[0].reward == 0.5
 
 
+def test_an_author_chooses_how_outputs_are_compared():
+    def gold(*tests):
+        return {"tests": list(tests), "entry": "f"}
+
+    third = "def f():\n    return 1 / 3\nprint(f())\nprint('b a')"
+    near = {"args": [], "expected": 0.333333, "checker": "float", "tolerance": 1e-5}
+    assert graded(third, gold(near))[0].reward == 1.0
+    assert graded(third, gold({**near, "tolerance": 1e-9}))[0].reward == 0.0
+    assert graded(third, gold({"args": [], "expected": 0.333333}))[0].reward == 0.0
+    words = {"input": "", "output": "0.333333 b a", "checker": "float"}
+    assert graded(third, gold(words))[0].reward == 1.0
+    assert graded("print('b')\nprint('a')", gold({"input": "", "output": "a\nb"}))[0].reward == 0.0
+    lines = {"input": "", "output": "a\nb", "checker": "unordered_lines"}
+    assert graded("print('b')\nprint('a')", gold(lines))[0].reward == 1.0
+    own = {"args": [], "expected": 0, "checker": lambda got, expected: got > expected}
+    assert graded(third, gold(own))[0].reward == 1.0
+    with pytest.raises(ValueError, match="exactly"):
+        from_gold(gold({"input": "", "output": "", "checker": "exactly"}))
+
+
 def test_malformed_tests_are_named():
     with pytest.raises(ValueError, match="tests\\[0\\]"):
         from_gold({"tests": [{"foo": 1}]})
