@@ -56,6 +56,8 @@ def compose(
         max_output: longest value anywhere in the expression (study).
         hints: say of a wrong answer whether its length or only the order of its letters is wrong.
     """
+    if not 0 <= examples <= 50:
+        raise ValueError(f"examples={examples}: give 0 to 50")
     node, x, definitions, limit = _draw(
         rng, world, level, side, require_x, functions, fan_in, alphabet, length, max_output
     )
@@ -139,6 +141,11 @@ def _draw(
     length: int, max_output: int,
 ) -> tuple[Expression, str, dict[str, str], int]:  # fmt: skip
     """Expression, input, definitions by name, and the longest value allowed."""
+    for name, value, most in (("length", length, 64), ("max_output", max_output, 10_000)):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name}={value}: give 1 to {most}")
+    if not alphabet or len(alphabet) > 1000:
+        raise ValueError(f"alphabet={alphabet[:40]!r}: give 1 to 1,000 letters")
     if not 1 <= level <= 12:
         raise ValueError(f"level={level!r} is out of range; choose 1 to 12")
     if world in ("paper", "strict"):

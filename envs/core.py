@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +19,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from ..schema import Feedback, StopReason, Task, clean_text
 from . import feedback as fb
 from .authors import check_knobs
-from .settings import Settings, sort_arguments
+from .settings import Settings, check_types, knob_defaults, sort_arguments
 from .spaces import Messages, UnicodeText, as_int_seed
 from .splits import split_of, task_id
 from .tools import Toolbox
@@ -76,8 +76,13 @@ class TextEnv(gym.Env[tuple, str]):
     # ---- hooks of the forms ------------------------------------------------------------------------------------
 
     def _knobs(self) -> tuple[Mapping[str, Any], bool]:
-        """Names and defaults of the difficulty knobs, and whether any other name is accepted. Called once, first."""
-        return {}, False
+        """Names and defaults of the difficulty knobs, and whether any other name is accepted. Called first."""
+        author = self._author()
+        return ({}, False) if author is None else knob_defaults(author)
+
+    def _author(self) -> Callable[..., Any] | None:
+        """The function whose parameters, after the rng, are the knobs; their hints are checked. None: no check."""
+        return None
 
     def _open(self, rng: np.random.Generator, knobs: dict[str, Any]) -> Ask:
         """Draw a task and return the first turn. Called by ``reset``; an exception propagates to the caller."""
@@ -160,6 +165,8 @@ class TextEnv(gym.Env[tuple, str]):
         self.current_task, self._toolbox, self._actions, self.messages = None, None, [], []
         self._counts: dict[str, float] = {}
         check_knobs(knobs, self._name, self._knobs()[0])
+        if (author := self._author()) is not None:
+            check_types(knobs, author, self._name)
         ask = self._draw(knobs, settings)
         self._task_name = self._name_task(knobs, seed)
         self._done = False

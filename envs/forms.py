@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from ..schema import Feedback, Message, Task
 from . import golds
 from .authors import no_task
 from .core import TextEnv
-from .settings import knob_defaults
 from .turns import Ask, Gold, Result, as_ask, as_result, is_ending
 
 
@@ -69,8 +68,8 @@ class SingleTurnEnv(TextEnv):
             raise NotImplementedError(f"{self._name} has no oracle: define solution(self, task)")
         yield answer
 
-    def _knobs(self) -> tuple[Mapping[str, Any], bool]:
-        return knob_defaults(self.task)
+    def _author(self) -> Callable[..., Any]:
+        return self.task
 
     def _open(self, rng: np.random.Generator, knobs: dict[str, Any]) -> Ask:
         task = _as_task(self.task(rng, **knobs), self._name)
@@ -131,8 +130,8 @@ class MultiTurnEnv(TextEnv):
         """React to a reply: text, messages or an `Ask` go on; a reward, ``(reward, feedback)`` or a `Result` end."""
         raise NotImplementedError(f"{type(self).__name__} must define reply(self, text)")
 
-    def _knobs(self) -> tuple[Mapping[str, Any], bool]:
-        return knob_defaults(self.start)
+    def _author(self) -> Callable[..., Any]:
+        return self.start
 
     def _open(self, rng: np.random.Generator, knobs: dict[str, Any]) -> Ask:
         ask = as_ask(self.start(rng, **knobs))
@@ -220,8 +219,8 @@ class FunctionEnv(SingleTurnEnv):
         """The author's oracle, or the answer in the form its verifier reads."""
         return _scripted(self) if self._oracle is not None else super().oracle()
 
-    def _knobs(self) -> tuple[Mapping[str, Any], bool]:
-        return knob_defaults(self._function)
+    def _author(self) -> Callable[..., Any]:
+        return self._function
 
     def _blank(self) -> TextEnv:
         return _twin(self)
@@ -243,8 +242,8 @@ class GeneratorEnv(MultiTurnEnv):
             raise NotImplementedError(f"{self._name} has no oracle: write one with @{self._function.__name__}.oracle")
         return _scripted(self)
 
-    def _knobs(self) -> tuple[Mapping[str, Any], bool]:
-        return knob_defaults(self._function)
+    def _author(self) -> Callable[..., Any]:
+        return self._function
 
     def _open(self, rng: np.random.Generator, knobs: dict[str, Any]) -> Ask:
         self._running = self._function(rng, **knobs)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from .feedback import check_level
 from .splits import SPLITS
@@ -43,6 +48,16 @@ class Settings:
     render_mode: str | None = None
 
     def __post_init__(self) -> None:
+        for name, kind, words in (
+            ("max_turns", int | None, "a whole number or None"),
+            ("test_share", int | float, "a number"),
+            ("max_chars", int, "a whole number"),
+            ("tools_in_prompt", bool, "True or False"),
+            ("lenient", bool, "True or False"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise TypeError(f"{name}={value!r:.60}: give {words}")
         check_level(self.feedback)
         if self.max_turns is not None and self.max_turns < 1:
             raise ValueError(f"max_turns={self.max_turns}: give at least 1, or None for the environment's own limit")
@@ -79,6 +94,35 @@ def knob_defaults(function: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
     parameters = list(_signature(plain).parameters.values())[0 if plain is function else 1 :]
     named = [p for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return {p.name: p.default for p in named}, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+@lru_cache(maxsize=256)
+def _knob_types(function: Callable[..., Any]) -> dict[str, TypeAdapter[Any]]:
+    """What checks the knobs that an author gave type hints; hints that cannot be resolved check nothing."""
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):
+        return {}
+    found = {}
+    for name in knob_defaults(function)[0]:
+        with contextlib.suppress(PydanticSchemaGenerationError, KeyError):
+            found[name] = TypeAdapter(hints[name])
+    return found
+
+
+def check_types(knobs: Mapping[str, Any], function: Callable[..., Any], where: str) -> None:
+    """Refuse a knob whose value does not fit the type hint that the author's function gives it.
+
+    Raises:
+        TypeError: one does not fit; the knob, the value and the reason are named.
+    """
+    adapters = _knob_types(getattr(function, "__func__", function))
+    for name, value in knobs.items():
+        if name in adapters:
+            try:
+                adapters[name].validate_python(value.item() if isinstance(value, np.generic) else value)
+            except ValidationError as error:
+                raise TypeError(f"{where}: {name}={value!r:.60}: {error.errors()[0]['msg']}") from None
 
 
 def sort_arguments(

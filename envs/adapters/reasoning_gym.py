@@ -56,6 +56,11 @@ ROUNDED = frozenset({"coin_flip"})
 NO_ORACLE = frozenset({"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"})
 
 CONSOLATION = 0.05
+# Knobs of a family that say how large an item is: beyond this, making one takes minutes of the server's time.
+MAX_SIZE = 1000
+_SIZES = re.compile(
+    r"terms|digits|size|length|rows|cols|width|height|nodes|words|steps|disks|depth|vertices|count|(^|_)n$"
+)
 SCORERS = ("auto", "exact", "theirs")
 
 _ASK = "\n\nGive the final answer between <answer> and </answer>."
@@ -146,6 +151,9 @@ def item_of(name: str, seed: int, config: dict[str, Any]) -> dict[str, Any]:
     library = _library()
     if name not in library.factory.DATASETS:
         raise ValueError(f"reasoning-gym has no family {name!r}.{nearest(name, library.factory.DATASETS)}")
+    for knob, value in config.items():
+        if isinstance(value, int | float) and value > MAX_SIZE and _SIZES.search(knob):
+            raise ValueError(f"reasoning-gym {name}: {knob}={value!r:.40}: give at most {MAX_SIZE}")
     try:
         return library.create_dataset(name, seed=seed, size=1, **config)[0]
     except (TypeError, AssertionError) as exc:

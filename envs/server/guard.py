@@ -30,7 +30,7 @@ class Guard:
         max_body: longest request body in bytes.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None = None, max_body: int = 8_000_000) -> None:
+    def __init__(self, app: ASGIApp, token: str | None = None, max_body: int = 26_000_000) -> None:
         self.app, self.token, self.max_body = app, token, max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

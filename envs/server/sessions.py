@@ -36,7 +36,7 @@ class Limits:
     idle_seconds: float = 600.0
     step_seconds: float = 120.0
     workers: int = 32
-    body_bytes: int = 8_000_000
+    body_bytes: int = 26_000_000  # a reply of `UnicodeText.max_length` characters, each escaped in JSON
 
 
 @dataclass
@@ -233,6 +233,8 @@ class Sessions:
 
 
 def _start(env_id: str, seed: int | None, options: dict[str, Any] | None, kwargs: dict[str, Any]) -> Any:
+    if ":" in env_id:  # "module:id" imports a module, which is for people at this machine
+        raise Problem("unknown_env", f"{env_id[:80]!r} is no id; GET /v1/envs lists what is offered")
     try:
         find(env_id)
         local = getattr(make(env_id), "local_only", ())

@@ -133,6 +133,30 @@ def test_a_knob_without_a_default_must_be_given():
     assert pl.make("mistake/Knob-v0").reset(seed=0, options={"hi": 4})[0][0]["content"] == "4?"
 
 
+def test_knobs_are_checked_against_the_hints_of_the_author():
+    @pl.env("mistake/Hints-v0")
+    def ask(rng, hi: int = 9, words: bool = False, side: str | int = 0, free=1):
+        return f"{hi} {words} {side} {free}?", 1
+
+    @pl.env("mistake/Unknown-v0")
+    def unknown(rng, hi: int = 9, other: "Undefined" = None):  # noqa: F821
+        return f"{hi}?", 1
+
+    for knobs in ({"hi": "9x"}, {"hi": 1.5}, {"words": 7}, {"side": [1]}):
+        with pytest.raises(TypeError, match=f"{next(iter(knobs))}="):
+            pl.make("mistake/Hints-v0", **knobs).reset(seed=0)
+    pl.make("mistake/Hints-v0", hi=np.int64(3), side="left", free=object()).reset(seed=0)
+    pl.make("mistake/Unknown-v0", hi="9x", other=object()).reset(seed=0)  # hints that cannot be resolved check nothing
+
+
+@pytest.mark.parametrize(
+    "setting", [{"max_turns": "a"}, {"max_turns": True}, {"test_share": "b"}, {"max_chars": 1.5}, {"lenient": 1}]
+)
+def test_settings_of_the_wrong_type_are_named(setting):
+    with pytest.raises(TypeError, match=f"{next(iter(setting))}="):
+        pl.make("palaestra/Sort-v0", **setting)
+
+
 class NoSuper(pl.MultiTurnEnv):
     def __init__(self):
         self.count = 0

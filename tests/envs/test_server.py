@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import sys
 import threading
 import time
 
@@ -159,6 +160,42 @@ def test_knobs_that_name_files_cannot_be_set_from_outside(shared_server):
         HttpEnv(shared_server.url, "test/Files-v0", path="/etc/passwd").reset(seed=0)
     with pytest.raises(ServerError, match="names things on the server"):
         HttpEnv(shared_server.url, "test/Files-v0").reset(seed=0, options={"path": "/etc/passwd"})
+
+
+@pytest.mark.parametrize(
+    "env_id", ["os:path", "antigravity:x-v0", "palaestra.envs.sort:palaestra/Sort-v0", ":", "a:b:c"]
+)
+def test_a_client_cannot_make_the_server_import_modules(shared_server, env_id):
+    reply = httpx.post(f"{shared_server.url}/v1/sessions", json={"env_id": env_id})
+    assert (reply.status_code, _error(reply)[0]) == (404, "unknown_env") and "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("env_id", "knobs"),
+    [
+        ("palaestra/Compose-v0", {"length": 10**8}),
+        ("palaestra/Compose-v0", {"examples": 10**8}),
+        ("palaestra/Compose-v0", {"alphabet": ""}),
+        ("palaestra/NameIndex-v0", {"size": 10**8}),
+        ("palaestra/Lookup-v0", {"pages": 10**9}),
+        ("palaestra/Sort-v0", {"digits": "many"}),
+        ("palaestra/Sort-v0", {"digits": None}),
+        ("palaestra/Countdown-v0", {"count": [1]}),
+        ("palaestra/Sort-v0", {"max_turns": "a"}),
+        ("palaestra/Sort-v0", {"test_share": "b"}),
+    ],
+)
+def test_knobs_that_no_task_can_have_are_named(shared_server, env_id, knobs):
+    reply = httpx.post(f"{shared_server.url}/v1/sessions", json={"env_id": env_id, "kwargs": knobs})
+    code, message = _error(reply)[:2]
+    assert (reply.status_code, code) == (422, "bad_request") and f"{next(iter(knobs))}=" in message, message
+
+
+def test_a_reply_that_is_too_long_for_any_environment_is_judged_and_not_lost(shared_server):
+    env = HttpEnv(shared_server.url, "palaestra/Sort-v0")
+    env.reset(seed=0)
+    _, reward, terminated, _, info = env.step("\u00e9" * 9_000_000)
+    assert reward == 0.0 and terminated and info["reason"] == "too_long"
 
 
 def test_a_token_is_needed(live):
