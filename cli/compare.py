@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
         from ..trainer.compare import Plan
         from ..trainer.compare import compare as run
         from ._envs import import_all
+        from .report import report_of
         from .train import find_run_file
 
         import_all(imports)
@@ -58,7 +59,8 @@ def register(app: typer.Typer) -> None:
             typer.echo((out / "report.json").read_text(encoding="utf-8"))
         else:
             typer.echo(comparison.markdown())
-            typer.echo(f"report and plots: {out}", err=True)
+            typer.echo(f"tables and plots: {out}", err=True)
+        report_of(out)
         if comparison.failures:
             raise typer.Exit(1)
 

@@ -59,6 +59,7 @@ def register(app: typer.Typer) -> None:
         from ._envs import import_all, parse_knobs
         from ._likeness import show_likeness, write_likeness
         from ._winrate import show_win_rates, write_win_rates
+        from .report import report_of
 
         if judge and not against:
             raise typer.BadParameter("--judge compares two models: name the other one with --against")
@@ -96,6 +97,7 @@ def register(app: typer.Typer) -> None:
             if not as_json:
                 _table(others[other], folder / f"against-{number}")
                 _why_unscored(played)
+        report_of(folder)
         likeness = write_likeness(folder, rollouts)
         rates = write_win_rates(folder, judge, judge_name, rubric, plays, against_plays) if judge else {}
         if as_json:
@@ -245,7 +247,7 @@ def _table(report: Any, folder: Path) -> None:
         table.add_row(title, f"{e.value:.3f}", f"{e.low:.3f} to {e.high:.3f}", str(e.tasks))
     Console().print(table)
     typer.echo(f"{report.rollouts} rollouts, {report.unscored} unscored, {report.mean_tokens:.0f} tokens each")
-    typer.echo(f"report: {folder}")
+    typer.echo(f"folder: {folder}")
 
 
 def _why_unscored(plays: Any) -> None:

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command(
         help="Train an agent as a run file says. The run folder gets config.toml, metrics.jsonl, rollouts/, evals/, "
-        "checkpoints/ and tensorboard/.\n\n"
+        "checkpoints/, tensorboard/ and, at the end, report.html.\n\n"
         "Examples: `palaestra train sort`, `palaestra train run.toml --set train.steps=50`, "
         "`palaestra train run.toml --resume`, `palaestra train run.toml --dry-run`",
     )
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from ..trainer import load_config
         from ._envs import import_all
+        from .report import report_of
 
         import_all(imports)
         config = load_config(find_run_file(run_file), settings or [])
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps({**row, "checkpoint": str(result.checkpoint or ""), **after}))
         else:
             _summary(result)
+        report_of(result.folder)
         if result.interrupted:
             raise typer.Exit(128 + result.interrupted)
         if result.stopped:

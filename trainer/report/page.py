@@ -27,8 +27,12 @@ table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabula
   overflow-x: auto; }
 caption { caption-side: bottom; text-align: left; padding-top: .4rem; }
 th, td { text-align: left; padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { font-weight: 600; font-size: .86rem; } td.num { text-align: right; }
-figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
+th { font-weight: 600; font-size: .86rem; } td.num, th.num { text-align: right; }
+td.num { white-space: nowrap; }
+figure { margin: 1rem 0; break-inside: avoid; }
+
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 1.5rem; }
+figure svg { max-width: 100%; height: auto; }
 details { border: 1px solid var(--line); border-radius: 8px; margin: .6rem 0; padding: .45rem .8rem; }
 summary { cursor: pointer; } .tag { border-radius: 99px; padding: .05rem .55rem; font-size: .8rem;
   background: var(--tint); }
@@ -37,7 +41,8 @@ summary { cursor: pointer; } .tag { border-radius: 99px; padding: .05rem .55rem;
   overflow-wrap: anywhere; font: .88rem/1.45 ui-monospace, monospace; }
 .msg b { display: block; font: 600 .75rem system-ui, sans-serif; color: var(--soft); }
 .msg.assistant { border-left: 3px solid var(--mark); } .msg.feedback { border-left: 3px solid var(--bad); }
-@media print { details { break-inside: avoid; } body { max-width: none; } }
+@media print { details, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } body { max-width: none; padding: 0;
+  font-size: 11pt; } }
 """
 
 
@@ -66,10 +71,19 @@ def note(paragraph: str) -> Raw:
     return Raw(f'<p class="note">{_html(paragraph)}</p>')
 
 
+def preformatted(content: str) -> Raw:
+    """Text as it stands, in a fixed-width face."""
+    return Raw(f'<div class="msg">{_html(content)}</div>')
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> Raw:
     """A table; cells that read as numbers are right-aligned, None is shown as a dash."""
-    head = "".join(f"<th>{_html(name)}</th>" for name in headers)
-    body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in rows)
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    numeric = [any(row[i].startswith('<td class="num"') for row in cells if i < len(row)) for i in range(len(headers))]
+    head = "".join(
+        f"<th{' class=num' * right}>{_html(name)}</th>" for name, right in zip(headers, numeric, strict=True)
+    )
+    body = "".join("<tr>" + "".join(row) + "</tr>" for row in cells)
     foot = f"<caption>{_html(caption)}</caption>" if caption else ""
     return Raw(f"<table>{foot}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
@@ -85,6 +99,11 @@ def _cell(cell: object) -> str:
 def figure(svg: Raw, caption: str = "") -> Raw:
     """A plot with its caption, which says what is shown and from how many samples."""
     return Raw(f"<figure>{svg}<figcaption>{_html(caption)}</figcaption></figure>")
+
+
+def side_by_side(*figures: Raw) -> Raw:
+    """Small figures in as many columns as fit."""
+    return Raw(f'<div class="figures">{"".join(figures)}</div>')
 
 
 def details(summary: str | Raw, *blocks: Raw, open_: bool = False) -> Raw:

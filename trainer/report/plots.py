@@ -56,9 +56,10 @@ def curves(
     ylabel: str,
     target: float | None = None,
     ylim: tuple[float, float] | None = None,
+    small: bool = False,
 ) -> Raw:
-    """Lines over x, with bands where bounds are given and a dotted line at `target`."""
-    drawn = _figure()
+    """Lines over x, with bands where bounds are given and a dotted line at `target`; `small` to stand beside others."""
+    drawn = _figure(4.6, 2.7) if small else _figure()
     axes = drawn.add_subplot()
     for index, one in enumerate(series):
         colour = COLOURS[index % len(COLOURS)]
@@ -74,6 +75,10 @@ def curves(
         )
         if one.low is not None and one.high is not None:
             axes.fill_between(one.x, one.low, one.high, color=colour, alpha=0.15, linewidth=0)
+    if all(float(x).is_integer() for one in series for x in one.x):
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if target is not None:
         axes.axhline(target, color="#666666", linestyle=":", linewidth=1.2)
         axes.annotate(
