@@ -24,7 +24,8 @@ def evaluation_page(folder: Path, report: dict[str, Any]) -> Page:
         folder: with rollouts.jsonl.
         report: its report.json.
     """
-    tasks = report.get("tasks") if isinstance(report.get("tasks"), list) else []
+    found_tasks = report.get("tasks")
+    tasks: list[Any] = found_tasks if isinstance(found_tasks, list) else []
     page = Page(
         f"{report.get('policy')} on {report.get('env')}", f"{len(tasks)} tasks, {report.get('samples')} samples each"
     )

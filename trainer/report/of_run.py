@@ -141,7 +141,7 @@ def _judge(found: JudgementIndex) -> list[Raw]:
 
 
 def _rollouts(run: Run) -> list[Raw]:
-    shown = []
+    shown: list[Raw] = []
     newest = max((e.step or 0 for e in run.rollouts.known()), default=0)
     for entry in run.rollouts.known():
         if (entry.step or 0) == newest and len(shown) < SHOWN:
