@@ -12,7 +12,7 @@ from .context import Context, RawVerdict, failed
 from .replay import ReplayLog
 from .rubric import Rubric
 from .singleflight import SingleFlight
-from .types import Item, ItemResult, JudgeInfo
+from .types import Item, ItemResult, JudgeInfo, Text, as_text
 
 
 class Observer(Protocol):
@@ -37,7 +37,11 @@ class Runtime:
 
 @dataclass(frozen=True)
 class PairQuestion:
-    """Two texts of one prompt, in the order they are shown."""
+    """Two texts of one prompt, in the order they are shown.
+
+    ``sources`` are the same responses as they came: where they are conversations, a judge that has to cut them can cut
+    tool output first.
+    """
 
     prompt: str
     first: str
@@ -45,6 +49,7 @@ class PairQuestion:
     reference: Any = None
     allow_tie: bool = True
     rubric: Rubric | None = None
+    sources: tuple[Text, Text] | None = None
     tag: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -57,6 +62,8 @@ class Judge:
     kind = "judge"
     capabilities: tuple[str, ...] = ()
     graded = True
+    char_budget: int | None = None
+    """Characters it is shown of each response; None when it sees all."""
     paid = False
     """Whether its verdicts cost calls: then budgets hold, and responses without content are not sent to it."""
 
@@ -101,6 +108,10 @@ class Judge:
     def price_of(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """Dollars for so many tokens; None when no price is known."""
         return None
+
+    def cuts(self, response: Text) -> bool:
+        """Whether a response is too long to be shown whole."""
+        return self.char_budget is not None and len(as_text(response)) > self.char_budget
 
     async def healthy(self) -> bool:
         """Whether the judge could answer now."""

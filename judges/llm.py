@@ -83,7 +83,7 @@ class LLMJudge(Judge):
         self.sample_temperature = sample_temperature
         self.structured = structured
         self.graded = graded
-        self.char_budget = char_budget
+        self.char_budget: int = char_budget
         self.overlong = overlong
         self.min_chars = min_chars
         self.on_model_change = on_model_change
@@ -423,7 +423,7 @@ class LLMJudge(Judge):
         return fit_response(text, self.char_budget)
 
     def _pair_texts(self, question: PairQuestion) -> tuple[str, str] | RawVerdict:
-        fitted = [self._fit(text) for text in (question.first, question.second)]
+        fitted = [fit_response(r, self.char_budget) for r in question.sources or (question.first, question.second)]
         if self.overlong == "reject" and any(f.truncated for f in fitted):
             return failed(RewardStatus.TRUNCATED_INPUT, self._overlong(question.first).message)
         return fitted[0].text, fitted[1].text

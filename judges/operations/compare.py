@@ -62,6 +62,7 @@ async def _one_pair(
 ) -> PairResult:
     texts = {"a": as_text(pair.a), "b": as_text(pair.b)}
     flags = sorted({f"{side}:{flag}" for side, text in texts.items() for flag in suspicion_flags(text)})
+    flags += [f"{side}:truncated" for side, response in (("a", pair.a), ("b", pair.b)) if judge.cuts(response)]
     gated = {side: gate(text) for side, text in texts.items()}
     if judge.paid and any(gated.values()):
         # Nothing to ask: a response without content loses to any other, two such are equal.
@@ -74,7 +75,9 @@ async def _one_pair(
     async def ask(first: Side) -> tuple[Side, RawVerdict]:
         question = PairQuestion(
             prompt=as_text(pair.prompt), first=texts[first], second=texts[OTHER[first]], reference=pair.reference,
-            allow_tie=allow_tie, rubric=rubric, tag={"op": "compare", "pair": pair.id, "first": first},
+            allow_tie=allow_tie, rubric=rubric,
+            sources=(pair.a, pair.b) if first == "a" else (pair.b, pair.a),
+            tag={"op": "compare", "pair": pair.id, "first": first},
         )  # fmt: skip
         return first, await safe_compare(judge, question, context)
 

@@ -44,7 +44,8 @@ async def partition(service: JudgeService, request: PartitionRequest, context: C
     judge = service.judge_for(request)
     groups = request.all_groups
     options = options_of(request, judge, context.meter.calls_left() if judge.paid else None)
-    texts = {g.id: {r.id: as_text(r.response) for r in g.responses} for g in groups}
+    responses = {g.id: {r.id: r.response for r in g.responses} for g in groups}
+    texts = {name: {key: as_text(r) for key, r in rows.items()} for name, rows in responses.items()}
     answers: dict[str, dict[str, str]] = {}
     if request.scope == "answer":
         answers = await asyncio.to_thread(
@@ -60,6 +61,7 @@ async def partition(service: JudgeService, request: PartitionRequest, context: C
                 return PairOutcome(p_same=None if verdict is None else float(verdict))
         question = PairQuestion(
             prompt=prompts[pair.group], first=texts[pair.group][pair.first], second=texts[pair.group][pair.second],
+            sources=(responses[pair.group][pair.first], responses[pair.group][pair.second]),
             tag={"op": "partition", "group": pair.group, "first": pair.first, "second": pair.second,
                  "scope": request.scope},
         )  # fmt: skip
@@ -81,6 +83,9 @@ async def partition(service: JudgeService, request: PartitionRequest, context: C
     except ValueError as error:
         raise Problem(422, "invalid_options", str(error)) from error
     placed = [_wire(group, result) for group, result in zip(groups, results, strict=True)]
+    for group, found in zip(groups, placed, strict=True):
+        for response, row in zip(group.responses, found.items, strict=True):
+            row.flags += ["truncated"] if judge.cuts(response.response) else []
     placed = request.in_place([_with_unread(g, row) for g, row in zip(groups, placed, strict=True)], _unread_group)
     for group in placed:
         context.finished(group)

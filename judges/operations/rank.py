@@ -61,6 +61,8 @@ async def rank(service: JudgeService, request: RankRequest, context: Context) ->
 
 def _reply(request: RankRequest, rankings: list[GroupRanking], judge: Judge, context: Context) -> RankReply:
     for group, ranking in zip(request.all_groups, rankings, strict=True):
+        for response, row in zip(group.responses, ranking.ranking, strict=True):
+            row.flags += ["truncated"] if judge.cuts(response.response) else []
         ranking.ranking = group.in_place(ranking.ranking, _unread_response)
         ranking.rewards = [row.reward for row in ranking.ranking]
     rankings = request.in_place(rankings, _unread_group)
@@ -110,7 +112,8 @@ async def _by_comparisons(
 ) -> list[GroupRanking]:
     options = options_of(request, judge, context.meter.calls_left() if judge.paid else None)
     by_id = {group.id: group for group in groups}
-    texts = {group.id: {r.id: as_text(r.response) for r in group.responses} for group in groups}
+    responses = {group.id: {r.id: r.response for r in group.responses} for group in groups}
+    texts = {name: {key: as_text(r) for key, r in rows.items()} for name, rows in responses.items()}
     if request.anchor_id is not None:
         for group in groups:
             if request.anchor_id not in texts[group.id]:
@@ -121,6 +124,7 @@ async def _by_comparisons(
         question = PairQuestion(
             prompt=as_text(group.prompt), first=texts[group.id][call.first], second=texts[group.id][call.second],
             reference=group.reference, rubric=rubric,
+            sources=(responses[call.group][call.first], responses[call.group][call.second]),
             tag={"op": "rank", "group": group.id, "first": call.first, "second": call.second, "round": call.round},
         )  # fmt: skip
         verdict = await safe_compare(judge, question, context)

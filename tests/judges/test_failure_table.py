@@ -30,6 +30,7 @@ class Seen:
         self.status, self.reward = result["status"], result["reward"]
         self.code = (result.get("error") or {}).get("code")
         self.flags, self.score = result.get("flags", []), result.get("score")
+        self.truncated, self.kept_chars = result.get("truncated"), result.get("kept_chars")
         self.hits = hits
 
 
@@ -224,6 +225,12 @@ def talks_to_the_judge():
     return seen
 
 
+def seen_in_part():
+    seen = score({**ITEM, "response": "long text " * 100}, judge={"char_budget": 200})
+    assert seen.truncated and seen.kept_chars <= 200 and seen.reward == 0.7
+    return seen
+
+
 CASES = {
     "judged": judged,
     "empty response, punctuation only": no_content,
@@ -245,6 +252,7 @@ CASES = {
     "the item, response or group itself is malformed": malformed,
     "the judge's own code raised": judge_raises,
     "the server is down, paused": server_away,
+    "the judge saw only part": seen_in_part,
     "a text that talks to the judge": talks_to_the_judge,
 }
 

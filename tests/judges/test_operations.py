@@ -415,3 +415,27 @@ def test_a_crowd_is_noisy_but_right_more_often_than_not_and_repeats():
     right = sum(r.winner == "a" for r in one.results) / len(pairs)
     assert 0.7 < right < 1.0
     assert [r.winner for r in one.results] == [r.winner for r in two.results]
+
+
+def test_long_conversations_lose_tool_output_first_in_pairs_too(fake, llm_service):
+    server = fake([{"score_1": 6, "score_2": 5, "winner": "1", "verdict": "different"}])
+    service = llm_service(server, char_budget=400)
+
+    def conversation(words):
+        return [
+            {"role": "assistant", "content": f"I look it up. {'step ' * 40}{words}"},
+            {"role": "tool", "content": "x" * 2000},
+            {"role": "assistant", "content": "The answer is 7."},
+        ]
+
+    rows = [{"id": "a", "response": conversation("First plan.")}, {"id": "b", "response": "short answer"}]
+    group = {"prompt": "p", "responses": rows}
+    ranked = asyncio.run(service.rank(RankRequest(group=group, degree=1)))
+    pair = {"id": "p", "a": rows[0]["response"], "b": "short answer"}
+    compared = asyncio.run(service.compare(CompareRequest(pairs=[pair], order_policy="given")))
+    parted = asyncio.run(service.partition(PartitionRequest(group=group, scope="semantic")))
+    assert [row.flags for row in ranked.ranking] == [["truncated"], []] == [row.flags for row in parted.items]
+    assert compared.results[0].flags == ["a:truncated"]
+    for request in server.requests:
+        assert "I look it up." in request.last and "First plan." in request.last and "The answer is 7." in request.last
+        assert 0 < request.last.count("x") < 400
