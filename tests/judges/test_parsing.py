@@ -60,6 +60,7 @@ def test_ambiguous_numbers_are_errors(value):
 
 def test_zero_width_characters_around_the_verdict():
     assert GRADE.read('{"label": "\u200bINCORRECT\ufeff"}')["label"] == "INCORRECT"
+    assert GRADE.read('{"\u200blabel\u2060": "CORRECT"}')["label"] == "CORRECT"
     assert last_label("Verdict\u200b: same\u200d", ("same", "different")) == "same"
 
 
