@@ -58,7 +58,8 @@ class ClassifyJudge(Judge):
         super().__init__(name)
         self.model, self.threshold, self.template, self.positive = model, threshold, template, positive
         self.url = base_url.rstrip("/").removesuffix("/v1") + "/classify"
-        self.char_budget, self.max_attempts = char_budget, max_attempts
+        self.char_budget: int = char_budget
+        self.max_attempts = max_attempts
         self._timeout = httpx.Timeout(read_s, connect=connect_s)
         self._clients: weakref.WeakKeyDictionary[Any, httpx.AsyncClient] = weakref.WeakKeyDictionary()
 

@@ -87,8 +87,8 @@ async def partition(service: JudgeService, request: PartitionRequest, context: C
         for response, row in zip(group.responses, found.items, strict=True):
             row.flags += ["truncated"] if judge.cuts(response.response) else []
     placed = request.in_place([_with_unread(g, row) for g, row in zip(groups, placed, strict=True)], _unread_group)
-    for group in placed:
-        context.finished(group)
+    for result in placed:
+        context.finished(result)
     if request.groups is not None:
         return PartitionReply(groups=placed)
     only = placed[0]
