@@ -117,7 +117,11 @@ def decide(
             rows.append(row)
         if batch.rollouts and batch.rollouts[i].children:
             rows += child_rows(batch.rollouts[i], advantages[i], int(batch.group_ids_B[i]))
-    return rows, _describe(batch, advantages, kept, rows)
+    metrics = _describe(batch, advantages, kept, rows)
+    if spec is not None:
+        count = sum(row.taught for row in rows)
+        metrics |= {"taught": count / max(len(rows), 1), "empty_target_batch": float(count == 0)}
+    return rows, metrics
 
 
 def _describe(batch: RolloutBatch, advantages: np.ndarray, kept: np.ndarray, rows: list[Row]) -> dict[str, float]:

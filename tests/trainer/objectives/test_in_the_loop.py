@@ -178,3 +178,15 @@ def test_dynamic_sampling_samples_again_up_to_its_limit(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     (step,) = [row for row in rows if "sampling_rounds" in row]
     assert step["sampling_rounds"] == 3  # an untrained policy hardly ever makes a mixed group
+
+
+def test_a_batch_without_any_teacher_is_named_and_trains_nothing(tmp_path):
+    from safetensors.numpy import load_file
+
+    run = run_file(tmp_path / "run", "sdpo", success=2.0, feedback=False)
+    run["train"] |= {"steps": 2, "checkpoint_every": 1, "warmup_steps": 0, "weight_decay": 0.0}
+    result = train(run)
+    steps = [row for row in metrics(tmp_path / "run") if "empty_target_batch" in row]
+    assert [row["empty_target_batch"] for row in steps] == [1.0, 1.0] and result.metrics["taught"] == 0
+    first, last = (load_file(tmp_path / f"run/checkpoints/step-00000{n}/model.safetensors") for n in (1, 2))
+    assert all((first[name] == last[name]).all() for name in first)
