@@ -10,9 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ..config import EnvConfig, RunConfig
-from ..metrics import effective_number, pass_at_k
-
-LOG_RATIO_LIMIT = 20.0
+from ..metrics import effective_number, kl_estimates, pass_at_k, top1_flip_rate
 
 
 class TaskMeasure(BaseModel):
@@ -43,6 +41,7 @@ class Measurement(BaseModel):
             unbiased and never negative; log-ratios are limited to 20. Empty for the start itself, None for a task whose
             response is empty.
         forward_kl: KL(start || policy), from the start's samples, in the same way.
+        flips: share of the tokens of the start's samples at which the most likely token is another one now.
         prior: environment -> accuracy on each of its tasks, for forgetting; nan where nothing was scored.
         mean_tokens: tokens a response.
     """
@@ -52,6 +51,7 @@ class Measurement(BaseModel):
     tasks: list[TaskMeasure]
     kl: list[float | None] = []
     forward_kl: list[float | None] = []
+    flips: list[float | None] = []
     prior: dict[str, list[float | None]] = {}
     mean_tokens: float = 0.0
 
@@ -111,14 +111,13 @@ def measure(
     policy = load_policy(config.policy.model_copy(update={"model": model, "lora_rank": 0}))
     engine = make_engine("native", policy)
     plays = _play(config, config.env, policy, engine, tasks, samples, seed, env_factory)
-    kl: list[float | None] = []
-    forward: list[float | None] = []
+    moved: dict[str, list[float | None]] = {}
     if start is not None:
         base = load_policy(config.policy.model_copy(update={"model": start, "lora_rank": 0}))
         base_engine = make_engine("native", base)
         shown = _play(config, config.env, base, base_engine, min(kl_tasks, tasks), 1, seed, env_factory)
-        kl = _divergence(plays[:kl_tasks], engine, base_engine)
-        forward = _divergence(shown, base_engine, engine)
+        moved["kl"], _ = _divergence(plays[:kl_tasks], engine, base_engine)
+        moved["forward_kl"], moved["flips"] = _divergence(shown, base_engine, engine)
     accuracy: dict[str, list[float | None]] = {}
     for other in prior:
         few = _play(config, other, policy, engine, max(tasks // 2, 1), max(samples // 4, 1), seed, None)
@@ -126,10 +125,9 @@ def measure(
     turns = [turn for play in plays for rollout in play.group.rollouts for turn in rollout.turns]
     return Measurement(
         tasks=[_count(play, config.eval.success) for play in plays],
-        kl=kl,
-        forward_kl=forward,
         prior=accuracy,
         mean_tokens=sum(len(turn.completion_ids) for turn in turns) / max(len(turns), 1),
+        **moved,
     )
 
 
@@ -172,18 +170,20 @@ def _accuracy(play: Any, success: float) -> float | None:
     return float(np.mean([reward >= success for reward in rewards])) if rewards else None
 
 
-def _divergence(plays: Any, ours: Any, theirs: Any) -> list[float | None]:
-    """KL(ours || theirs) of each task's first rollout, sampled by `ours`: the sum of its tokens' k3."""
-    found: list[float | None] = []
+def _divergence(plays: Any, ours: Any, theirs: Any) -> tuple[list[float | None], list[float | None]]:
+    """KL(ours || theirs) of each task's first rollout, sampled by `ours`, and the share of its tokens at which the two
+    policies' favourites differ; None for a rollout without tokens."""
+    divergences: list[float | None] = []
+    flips: list[float | None] = []
     for play in plays:
         turns = [turn for turn in play.group.rollouts[0].turns if turn.completion_ids]
+        if not turns:
+            divergences.append(None)
+            flips.append(None)
+            continue
         asked = [t.prompt_ids for t in turns], [t.completion_ids for t in turns]
-        pairs = zip(ours.score(*asked), theirs.score(*asked), strict=True) if turns else ()
-        values = [_k3(np.asarray(a.logp, float), np.asarray(b.logp, float)) for a, b in pairs]
-        found.append(sum(values) if values else None)
-    return found
-
-
-def _k3(logp: np.ndarray, logp_other: np.ndarray) -> float:
-    ratio = np.clip(logp_other - logp, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
-    return float((np.exp(ratio) - 1 - ratio).sum())
+        pairs = list(zip(ours.score(*asked, topk=1), theirs.score(*asked, topk=1), strict=True))
+        divergences.append(sum(kl_estimates(a.logp, b.logp)["k3"] * len(a.logp) for a, b in pairs))
+        tops = [np.concatenate([scored.top_ids[:, 0] for scored in side]) for side in zip(*pairs, strict=True)]
+        flips.append(top1_flip_rate(tops[0].tolist(), tops[1].tolist()))
+    return divergences, flips

@@ -63,6 +63,7 @@ class Comparison:
             "entropy": Measurement.entropy,
             "KL to start": lambda m: _numbers(m.kl),
             "forward KL": lambda m: _numbers(m.forward_kl),
+            "top-1 flips": lambda m: _numbers(m.flips),
         }
         if self.start.prior:
             columns["Gain"] = lambda m: np.subtract(m.pass_at(1), self.start.pass_at(1))

@@ -236,6 +236,8 @@ def cluster_weights(
     """
     if batch.clusters_B is None:
         raise ValueError("uniqueness needs RolloutBatch.clusters_B: a judge's partition or the environment's labels")
+    from ...judges.partition.rewards import uniqueness_weights
+
     weights_B = np.ones(len(batch))
     filled_B = np.ones(len(batch), bool) if batch.lengths_B is None else batch.lengths_B > 0
     for index in batch.groups():
@@ -243,9 +245,6 @@ def cluster_weights(
         labels = batch.clusters_B[index]
         if len(index) == 0 or (labels < 0).any():
             continue
-        correct = batch.rewards_B[index] > 0
-        counted = labels if count_over == "all" else labels[correct]
-        sizes = np.array([max(int((counted == label).sum()), 1) for label in labels])
-        chosen = np.ones(len(index), bool) if apply_to == "all" else correct
-        weights_B[index] = np.where(chosen, sizes.astype(float) ** -alpha, 1.0)
+        correct = (batch.rewards_B[index] > 0).tolist()
+        weights_B[index] = uniqueness_weights(labels.tolist(), alpha, correct, apply_to, count_over)
     return weights_B

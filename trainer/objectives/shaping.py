@@ -88,36 +88,6 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
     return below + (tied - 1) / 2
 
 
-def cluster_diversity(sizes: np.ndarray, n: int, floor: float = 0.0) -> np.ndarray:
-    """DARLING's diversity (n - s)/(n - 1) of a rollout in a cluster of size s, at least `floor`; 1 for n < 2."""
-    sizes = np.asarray(sizes, float)
-    return np.ones_like(sizes) if n < 2 else np.maximum((n - sizes) / (n - 1), floor)
-
-
-def pairwise_diversity(equivalent_NN: np.ndarray) -> np.ndarray:
-    """Share of the other rollouts that differ from each one, without transitive closure."""
-    equivalent = np.array(equivalent_NN, bool)
-    np.fill_diagonal(equivalent, False)
-    n = len(equivalent)
-    return np.ones(n) if n < 2 else 1 - equivalent.sum(1) / (n - 1)
-
-
-def union_find(n: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
-    """Cluster labels 0.. after transitive closure of equivalent pairs."""
-    parent = list(range(n))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for a, b in pairs:
-        parent[max(root(a), root(b))] = min(root(a), root(b))
-    labels = {r: k for k, r in enumerate(dict.fromkeys(root(i) for i in range(n)))}
-    return np.array([labels[root(i)] for i in range(n)])
-
-
 def darling(
     combine: Literal["multiply", "add"] = "multiply",
     floor: float = 0.0,
@@ -135,6 +105,7 @@ def darling(
 
     A rollout without a label or a diversity value has D = 1: the judge failed, and nobody is paid for that.
     """
+    from ...judges.partition.rewards import cluster_sizes, darling_diversity
 
     def shape(group: RolloutBatch) -> np.ndarray:
         scored = np.flatnonzero(group.scored_B)
@@ -148,8 +119,7 @@ def darling(
                 raise ValueError("darling needs RolloutBatch.clusters_B: a judge's partition or environment labels")
             labels = group.clusters_B[scored]
             if not (labels < 0).any():
-                sizes = np.array([(labels == label).sum() for label in labels])
-                diversity[scored] = cluster_diversity(sizes, len(scored), floor)
+                diversity[scored] = darling_diversity(cluster_sizes(labels.tolist()), floor)
         quality = group.rewards_B
         lowest = quality[scored].min(initial=0.0)
         if lowest < 0 and combine == "multiply":

@@ -83,7 +83,8 @@ def test_a_comparison_runs_resumes_and_refuses_other_settings(tmp_path):
         "compare.toml",
     }
     assert first.spent["grpo"][0]["steps"] == 2 and first.spent["grpo"][0]["tokens"] > 0
-    assert min(first.cells["grpo"][0].kl) >= 0 and first.start.kl == []
+    cell_of = first.cells["grpo"][0]
+    assert min(cell_of.kl) >= 0 and first.start.kl == [] and all(0 <= share <= 1 for share in cell_of.flips)
     assert len(first.cells["grpo"][0].prior["palaestra/Sort-v0:digits=2"]) == 2
     ids = [[t.task_id for t in m.tasks] for m in (first.start, *first.cells["grpo"].values())]
     assert ids[0] == ids[1] == ids[2]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from palaestra.judges.partition.rewards import darling_diversity
 from palaestra.schema import Message, Rollout, Turn
 from palaestra.trainer.objectives import advantages as adv
 from palaestra.trainer.objectives import probes, shaping
@@ -27,7 +28,7 @@ def test_darling(oracle, batch, name):
     b = batch(given["quality"], clusters_B=labels_of(given["cluster_sizes"]))
     shape = shaping.darling("add" if given.get("combine") == "add" else "multiply", given["floor"])
     shaped = b.with_rewards(shape(b))
-    assert shaping.cluster_diversity(given["cluster_sizes"], len(b), given["floor"]) == pytest.approx(want["D"])
+    assert darling_diversity(given["cluster_sizes"], given["floor"]) == pytest.approx(want["D"])
     assert shaped.rewards_B == pytest.approx(want["r"], abs=tol)
     assert adv.group_advantage(shaped, "none") == pytest.approx(want["A"], abs=tol)
     assert adv.group_advantage(shaped, "group") == pytest.approx(want["A_std"], abs=tol)
@@ -38,25 +39,13 @@ def test_darling_with_negative_quality(oracle, batch):
     b = batch(given["quality"], clusters_B=labels_of(given["cluster_sizes"]))
     fixed = shaping.darling(floor=given["floor"])(b)
     # Quality is shifted before the product, so a rare rollout still gains.
-    diversity = shaping.cluster_diversity(given["cluster_sizes"], 4, given["floor"])
+    diversity = darling_diversity(given["cluster_sizes"], given["floor"])
     assert b.rewards_B * diversity == pytest.approx(want["r"], abs=tol)  # the failure case, which we do not return
     assert adv.group_advantage(b.with_rewards(b.rewards_B * diversity), "none") == pytest.approx(want["A"], abs=tol)
     assert fixed == pytest.approx(want["r_bias_fixed"], abs=tol)
     assert adv.group_advantage(b.with_rewards(fixed), "none") == pytest.approx(want["A_bias_fixed"], abs=tol)
     with pytest.raises(ValueError, match=r"rewards >= 0, found -1"):
         shaping.darling(negative="raise")(b)
-
-
-def test_union_find_is_not_the_pairwise_mean(oracle):
-    given, want, tol = oracle("D6")
-    labels = shaping.union_find(given["n"], [tuple(p) for p in given["equivalent_pairs"]])
-    sizes = [(labels == label).sum() for label in labels]
-    closed = shaping.cluster_diversity(sizes, given["n"], given["floor"])
-    assert closed == pytest.approx(want["D_union_find"], abs=tol)
-    matrix = np.eye(given["n"], dtype=bool)
-    for i, j in given["equivalent_pairs"]:
-        matrix[i, j] = matrix[j, i] = True
-    assert shaping.pairwise_diversity(matrix) == pytest.approx(want["D_pairwise_mean"], abs=tol)
 
 
 def test_darling_groups_of_one_failed_judges_and_unscored(batch):
