@@ -66,11 +66,30 @@ def ungrounded(trip: Trip, seen: Collection[int]) -> list[int]:
     return list(dict.fromkeys(item.id for item in trip.items if item.id not in seen))
 
 
-def share(found: Sequence[Verdict]) -> float:
-    """The dense reward: the share of verdicts that hold, or 0 when the plan breaks a rule of form."""
+def share(found: Sequence[Verdict], trip: Trip, query: Query) -> float:
+    """The dense reward: the share of verdicts that hold, times the share of what a trip needs that is there at all.
+
+    Most rules are kept by a plan with hardly anything in it, so rules alone would pay for a single visit. 0 when the
+    plan breaks a rule of form.
+    """
     if any(verdict.form and not verdict.ok for verdict in found):
         return 0.0
-    return sum(verdict.ok for verdict in found) / len(found)
+    return sum(verdict.ok for verdict in found) / len(found) * filled(trip, query)
+
+
+def filled(trip: Trip, query: Query) -> float:
+    """The share of slots that are filled: a leg out and one back, a visit in each city, a visit and a meal on each day,
+    and a stay for each night but the last."""
+    slots = [
+        any(part.row.origin == query.origin.id for part in trip.legs),
+        any(part.row.target == query.origin.id for part in trip.legs),
+        *(any(part.row.city == city.id for part in trip.visits) for city in query.cities),
+    ]
+    for day in range(1, query.days + 1):
+        slots.append(any(part.item.day == day for part in trip.visits))
+        slots.append(any(part.item.day == day for part in trip.meals))
+    slots += [any(part.start <= night < part.end for part in trip.stays) for night in range(1, query.days)]
+    return sum(slots) / len(slots)
 
 
 def feedback(found: Sequence[Verdict]) -> list[Feedback]:

@@ -60,8 +60,8 @@ class TravelEnv(ToolEnv):
         Args:
             rng: drawn from by ``reset(seed=)``.
             style: ``plan`` (submit a JSON itinerary) or ``book`` (the final bookings count).
-            dense: reward the share of rules that hold instead of all or nothing; a plan that breaks a rule of form
-                earns 0 all the same.
+            dense: reward the share of rules that hold, times the share of slots that are filled, instead of all or
+                nothing; a plan that breaks a rule of form earns 0 all the same.
             cities: cities to visit, 1 to 4.
             days: days, 1 to 7.
             travellers: people, 1 to 6.
@@ -132,7 +132,7 @@ class TravelEnv(ToolEnv):
     def _result(self, trip: Trip, found: Sequence[Verdict], query: Query) -> Result:
         assert self._store is not None
         failed = [verdict for verdict in found if not verdict.ok]
-        reward = check.share(found) if self._dense else float(not failed)
+        reward = check.share(found, trip, query) if self._dense else float(not failed)
         scores = {f"hard/{verdict.name}": float(verdict.ok) for verdict in found}
         scores |= {
             "hard": sum(verdict.ok for verdict in found) / len(found),

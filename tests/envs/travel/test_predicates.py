@@ -246,7 +246,20 @@ def test_nothing_passes_by_absence(store):
     query = request(*every, adults=1, children=1, wheelchair=True, grounded=True)
     found = verdicts(look_up((), query, store), query)
     assert [verdict.name for verdict in found if verdict.ok] == []
-    assert share(found) == 0.0 and feedback(found)[0].text == "The plan is empty."
+    assert share(found, look_up((), query, store), query) == 0.0 and feedback(found)[0].text == "The plan is empty."
+
+
+def test_the_dense_reward_pays_for_what_is_there(store):
+    def dense(plan):
+        query = request()
+        trip = look_up(plan, query, store)
+        return share(verdicts(trip, query), trip, query)
+
+    assert dense(GOOD) == 1.0
+    assert dense((VISIT,)) < 0.2 and dense((MEAL,)) < 0.2
+    order = [(VISIT,), (VISIT, MEAL), (LEG_OUT, VISIT, MEAL), (LEG_OUT, VISIT, MEAL, STAY), swap(MEAL_2), GOOD]
+    earned = [dense(plan) for plan in order]
+    assert earned == sorted(earned) and len(set(earned)) == len(earned)
 
 
 def test_costs_come_from_the_database(store):
