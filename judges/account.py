@@ -31,11 +31,7 @@ class Account:
     def add(self, reply: Reply) -> None:
         """Add one reply of any operation."""
         self.requests += 1
-        spent = reply.usage
-        for name in ("calls", "cache_hits", "prompt_tokens", "completion_tokens"):
-            setattr(self.usage, name, getattr(self.usage, name) + getattr(spent, name))
-        if spent.cost_usd is not None:
-            self.usage.cost_usd = (self.usage.cost_usd or 0.0) + spent.cost_usd
+        self.usage.add(reply.usage)
         if isinstance(reply, (ScoreReply, VerifyReply)):
             self.statuses.update(row.status.value for row in reply.results)
         elif isinstance(reply, CompareReply):

@@ -83,11 +83,7 @@ class Context:
 
     def spend(self, used: Usage) -> None:
         """Add the cost of one upstream reply."""
-        self.usage.calls += used.calls
-        self.usage.prompt_tokens += used.prompt_tokens
-        self.usage.completion_tokens += used.completion_tokens
-        if used.cost_usd is not None:
-            self.usage.cost_usd = (self.usage.cost_usd or 0.0) + used.cost_usd
+        self.usage.add(used)
 
     def finished(self, result: Any) -> None:
         """Tell whoever listens that an item is done."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..lm_types import Usage
 from ..schema import Feedback, RewardResult, RewardStatus
 
 
@@ -52,6 +53,15 @@ class UsageInfo(Answer):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float | None = None
+
+    def add(self, spent: Usage | UsageInfo) -> None:
+        """Add what something else took."""
+        self.calls += spent.calls
+        self.prompt_tokens += spent.prompt_tokens
+        self.completion_tokens += spent.completion_tokens
+        self.cache_hits += spent.cache_hits if isinstance(spent, UsageInfo) else 0
+        if spent.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + spent.cost_usd
 
 
 class CriterionResult(Answer):

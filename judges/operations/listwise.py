@@ -16,7 +16,7 @@ import numpy as np
 from ...schema import RewardStatus
 from ..base import Judge
 from ..context import Context
-from ..types import ErrorInfo, GroupRanking, RankRequest, ResponseGroup, as_text
+from ..types import ErrorInfo, GroupRanking, RankRequest, ResponseGroup, UsageInfo, as_text
 
 if TYPE_CHECKING:
     from ..rubric import Rubric
@@ -39,9 +39,13 @@ async def rank_listwise(
     ids = list(first_with.values())
     blocks = blocks_of(sorted(ids), request.rounds or PASSES, request.seed or 0)
 
+    usage = UsageInfo()
+
     async def ask(block: Sequence[str]) -> dict[str, float] | tuple[RewardStatus, ErrorInfo | None]:
         shown = {key: texts[key] for key in block}
         verdict = await judge.listwise(as_text(group.prompt), shown, group.reference, rubric, context)
+        usage.add(verdict.used)
+        usage.cache_hits += verdict.cached
         scores = verdict.values["scores"] if verdict.ok and verdict.values else None
         return scores if scores is not None else (verdict.status, verdict.error)
 
@@ -57,6 +61,7 @@ async def rank_listwise(
         for row in ranking.ranking:
             if row.reward is None:
                 row.status, row.error = failure
+    ranking.usage = usage
     ranking.stats = {
         "calls": len(blocks) if len(ids) > 1 else 0,
         "rounds": 1 if len(ids) > 1 else 0,

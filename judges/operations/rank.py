@@ -68,6 +68,7 @@ def _reply(request: RankRequest, rankings: list[GroupRanking], judge: Judge, con
     rankings = request.in_place(rankings, _unread_group)
     for ranking in rankings:
         ranking.judge = judge.info()
+        ranking.stats = {"method": request.method, "reward": request.reward} | ranking.stats
         context.finished(ranking)
     if request.groups is not None:
         return RankReply(groups=rankings)
@@ -234,6 +235,7 @@ async def _pointwise(
         if row.id in failures:
             row.status, row.error = failures[row.id].status, failures[row.id].error
     ranking.stats = {"calls": sum(r.calls for r in found), "rounds": 1, "coverage": len(scores) / len(items)}
+    ranking.usage = UsageInfo(calls=ranking.stats["calls"], cache_hits=sum(r.cached for r in found))
     return ranking
 
 

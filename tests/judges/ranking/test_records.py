@@ -89,3 +89,13 @@ def test_a_failed_call_says_why_and_what_it_cost(fake, llm_service):
     assert match.winner is None and match.status.value == "upstream_error" and match.error
     assert match.calls == 3 == reply.usage.calls
     assert reply.stats["statuses"] == {"upstream_error": 1}
+
+
+def test_rankings_without_matches_tell_their_method_and_cost_too(fake, llm_service):
+    service = llm_service(fake(Oracle(quality={"best": 2.0, "fair": 0.5, "poor": -1.5})))
+    group = {"prompt": "p", "responses": [{"id": k, "response": k} for k in ("best", "fair", "poor")]}
+    for method, calls in (("pointwise", 3), ("listwise", 3)):
+        reply = asyncio.run(service.rank(RankRequest(groups=[group], method=method)))
+        (ranking,) = reply.groups
+        assert ranking.stats["method"] == method and ranking.usage.calls == calls == reply.usage.calls
+        assert ranking.judge.name == "llm" and not ranking.matches
