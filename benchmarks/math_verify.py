@@ -36,6 +36,15 @@ def ours(gold: str, response: str) -> bool:
     return verify(gold, response).ok
 
 
+def inline(gold: str, response: str) -> bool:
+    """Palaestra's verdict without worker processes, so that the processor time is all there is."""
+    from palaestra.envs.verify.compare import compare_texts
+    from palaestra.envs.verify.extract import extract
+
+    text = extract(response).text
+    return text is not None and compare_texts(gold, text.strip()).ok
+
+
 def math_verify(gold: str, response: str) -> bool:
     """Math-Verify's verdict in the configuration of verl: gold boxed, prediction LaTeX or plain."""
     from math_verify.metric import math_metric
@@ -51,7 +60,7 @@ def math_verify(gold: str, response: str) -> bool:
 
 
 _metric: Any = None
-VERIFIERS: dict[str, Verifier] = {"palaestra": ours, "math-verify": math_verify}
+VERIFIERS: dict[str, Verifier] = {"palaestra": ours, "inline": inline, "math-verify": math_verify}
 
 
 # ---- a worker that can be killed -------------------------------------------------------------------------------------
@@ -152,18 +161,18 @@ def loads() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def throughput(name: str, quick: bool) -> dict[str, dict[str, float]]:
-    """Verifications per CPU second of the judging process, and per second."""
+def throughput(name: str, loads: dict[str, list[tuple[str, str]]], quick: bool = False) -> dict[str, dict[str, float]]:
+    """Verifications per CPU second of the judging process, without its workers, and per second."""
     table = {}
     judge = Judge(name)
     try:
-        for load, pairs in loads().items():
-            part = pairs[:: 10 if quick and load != "95 integers and 5 hostile" else 1]
+        for load_name, pairs in loads.items():
+            part = pairs[:: 10 if quick and load_name != "95 integers and 5 hostile" else 1]
             for gold, response in part[:5]:
                 judge(gold, response)
             spent = [judge(gold, response)[1:] for gold, response in part]
             wall, cpu = (sum(column) for column in zip(*spent, strict=True))
-            table[load] = {"per_cpu_s": round(len(part) / max(cpu, 1e-9), 1), "per_s": round(len(part) / wall, 1)}
+            table[load_name] = {"per_cpu_s": round(len(part) / max(cpu, 1e-9), 1), "per_s": round(len(part) / wall, 1)}
     finally:
         judge.close()
     return table
@@ -199,7 +208,10 @@ def main() -> None:
                 file: accuracy(name, list(load(FILES.get(file) or Path(file)))) for file in args.cases or FILES
             }
         if args.only != "accuracy":
-            report[name]["throughput"] = throughput(name, quick=name != "palaestra")
+            report[name]["throughput"] = throughput(name, loads(), quick=name != "palaestra")
+            if name == "palaestra":
+                benign = {"benign cases, no workers": loads()["benign cases"]}
+                report[name]["throughput"] |= throughput("inline", benign)
         show(name, report[name])
         if args.json:
             args.json.write_text(json.dumps(report, indent=1) + "\n")
