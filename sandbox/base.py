@@ -137,7 +137,7 @@ class ForkServerSandbox:
                 continue
             if result.verdict == "sandbox_error":
                 if attempt == 2 or result.reason.startswith("missing interpreter"):
-                    raise SandboxError(result.reason)
+                    raise SandboxError(languages.missing(job.lang, result.reason))
                 continue
             again = self.retry_starved and attempt == 1 and result.verdict == "timeout_wall"
             if again and starved_s > STARVED * job.limits.wall_s:

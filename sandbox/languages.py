@@ -18,6 +18,7 @@ class Language:
         run: the command.
         compile: the command that makes ``binary`` first, if any.
         binary: the file it makes.
+        package: Debian package that has it.
         procs: processes and threads the runtime needs at least.
         env: variables it needs.
     """
@@ -26,16 +27,20 @@ class Language:
     run: tuple[str, ...]
     compile: tuple[str, ...] = ()
     binary: str = ""
+    package: str = ""
     procs: int = 1
     env: tuple[tuple[str, str], ...] = ()
 
 
 LANGUAGES = {
-    "bash": Language("main.sh", ("/bin/bash", "--noprofile", "--norc", "main.sh")),
-    "c": Language("main.c", ("./main",), ("/usr/bin/gcc", "-O2", "-std=c17", "-o", "main", "main.c", "-lm"), "main"),
+    "bash": Language("main.sh", ("/bin/bash", "--noprofile", "--norc", "main.sh"), package="bash"),
+    "c": Language(
+        "main.c", ("./main",), ("/usr/bin/gcc", "-O2", "-std=c17", "-o", "main", "main.c", "-lm"), "main", package="gcc"
+    ),
     "javascript": Language(
         "main.js",
         ("/usr/bin/node", "main.js"),
+        package="nodejs",
         procs=32,
         env=(("OPENSSL_CONF", "/dev/null"),),  # it refuses to start when a configuration exists that it may not read
     ),
@@ -43,6 +48,14 @@ LANGUAGES = {
 RESERVING = frozenset({"javascript"})
 """Languages whose runtime reserves address space by the gigabyte, so that only memory in use can be bounded."""
 COMPILE_LIMITS = Limits(wall_s=60, cpu_s=30, mem_mb=1024, procs=16, file_mb=32, disk_mb=128)
+
+
+def missing(lang: str, reason: str) -> str:
+    """Why a language cannot be run, and what would help."""
+    package = LANGUAGES[lang].package if lang in LANGUAGES else ""
+    if not package:
+        return reason
+    return f"{reason}; apt-get install {package}, or for the docker backend `palaestra sandbox image --debian bookworm`"
 
 
 async def prepare(sandbox: Any, job: Job) -> Job | RunResult:
@@ -83,7 +96,13 @@ async def compile_once(sandbox: Any, lang: str, code: str) -> RunResult:
     key = (lang, hashlib.sha256(code.encode("utf-8", "surrogatepass")).digest())
     cache: dict[Any, RunResult] = sandbox._compiled
     if key not in cache:
-        job = Job(argv=language.compile, files={language.source: code}, fetch=[language.binary], limits=COMPILE_LIMITS)
+        job = Job(
+            argv=language.compile,
+            lang=lang,
+            files={language.source: code},
+            fetch=[language.binary],
+            limits=COMPILE_LIMITS,
+        )
         result = await sandbox.run(job)
         with sandbox._lock:
             cache[key] = result

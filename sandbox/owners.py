@@ -90,6 +90,22 @@ def sweep_directories() -> None:
                     os.close(fd)
 
 
+def _range() -> tuple[int, int]:
+    """First user id and number of ids.
+
+    Raises:
+        ValueError: the setting is malformed, or includes root.
+    """
+    setting = os.environ.get("PALAESTRA_SANDBOX_UIDS")
+    if not setting:
+        return UIDS
+    found = re.fullmatch(r"(\d{1,10}):(\d{1,6})", setting)
+    first, count = (int(word) for word in found.groups()) if found else (0, 0)
+    if not (0 < first and 0 < count and first + count < 1 << 32):
+        raise ValueError(f"PALAESTRA_SANDBOX_UIDS is {setting!r}; give first:count, such as 64000:256, without id 0")
+    return first, count
+
+
 class UserId:
     """A user id reserved for one slot by a lock that ends with this process.
 
@@ -98,10 +114,7 @@ class UserId:
     """
 
     def __init__(self) -> None:
-        first, count = UIDS
-        setting = os.environ.get("PALAESTRA_SANDBOX_UIDS")
-        if setting:
-            first, count = (int(word) for word in setting.split(":"))
+        first, count = _range()
         os.makedirs(LOCKS, mode=0o700, exist_ok=True)
         for uid in range(first, first + count):
             fd = os.open(os.path.join(LOCKS, str(uid)), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,7 @@ from palaestra.sandbox import (
     SandboxError,
     SandboxUnavailable,
     StdioTest,
+    languages,
     owners,
 )
 from palaestra.sandbox.image import write_tar
@@ -108,6 +110,13 @@ def test_other_languages(sandbox, lang):
     tests = [StdioTest(str(i), str(i), str(2 * i)) for i in (4, 21)]
     result = sandbox.run_sync(Job(code=DOUBLE[lang], lang=lang, tests=tests, limits=Limits(wall_s=60, mem_mb=512)))
     assert [test.verdict for test in result.tests] == ["ok", "ok"], result
+
+
+def test_a_missing_compiler_is_named_with_what_would_help(confined, monkeypatch):
+    language = replace(languages.LANGUAGES["c"], compile=("/usr/bin/no-such-compiler",))
+    monkeypatch.setitem(languages.LANGUAGES, "c", language)
+    with pytest.raises(SandboxError, match=r"no-such-compiler.*apt-get install gcc.*--debian"):
+        confined.run_sync(Job(code="int main(){return 77;}", lang="c"))
 
 
 def test_a_program_that_does_not_compile_fails_its_tests(confined):

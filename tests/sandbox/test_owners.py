@@ -91,3 +91,10 @@ def test_an_owner_seen_through_a_foreign_proc_is_not_called_gone(monkeypatch):
     assert not owners.owner_is_gone(owners.tag())
     monkeypatch.setattr(os, "readlink", lambda path: "12345")
     assert not owners.owner_is_gone(gone)
+
+
+@pytest.mark.parametrize("setting", ["abc", "0:5", "64000", "64000:0", "-1:5", "4294967290:10"])
+def test_a_malformed_range_of_user_ids_is_named(monkeypatch, setting):
+    monkeypatch.setenv("PALAESTRA_SANDBOX_UIDS", setting)
+    with pytest.raises(ValueError, match="PALAESTRA_SANDBOX_UIDS is"):
+        owners.UserId()
