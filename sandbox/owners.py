@@ -101,7 +101,7 @@ def _range() -> tuple[int, int]:
         return UIDS
     found = re.fullmatch(r"(\d{1,10}):(\d{1,6})", setting)
     first, count = (int(word) for word in found.groups()) if found else (0, 0)
-    if not (0 < first and 0 < count and first + count < 1 << 32):
+    if not (first > 0 and count > 0 and first + count < 1 << 32):
         raise ValueError(f"PALAESTRA_SANDBOX_UIDS is {setting!r}; give first:count, such as 64000:256, without id 0")
     return first, count
 
