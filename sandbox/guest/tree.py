@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -236,6 +237,7 @@ def _fork(child: Callable[[], None]) -> int:
 def _run_child(child: Callable[[], None]) -> None:
     """Run in a forked process: never return into the fork server's loop, whatever the guest did to builtins."""
     status = 0
+    threading.main_thread()._native_id = threading.get_native_id()  # type: ignore[attr-defined]  # os.fork would
     try:
         child()
     except BaseException as error:

@@ -54,6 +54,34 @@ def test_threads_and_exit_functions_run(sandbox):
     assert sandbox.run_sync(Job(code=code)).stdout == b"main\nthread\nlast\n"
 
 
+def test_threads_signals_forks_and_event_loops_work_in_a_guest(sandbox):
+    code = """
+import asyncio, os, signal, sys, threading
+main = threading.main_thread()
+print(main is threading.current_thread(), main.native_id == threading.get_native_id() == os.getpid())
+signal.signal(signal.SIGUSR1, lambda *_: print('signal'))
+signal.raise_signal(signal.SIGUSR1)
+threads = [threading.Thread(target=print, args=(n,)) for n in range(2)]
+for thread in threads:
+    thread.start()
+    thread.join()
+sys.stdout.flush()
+if os.fork() == 0:
+    thread = threading.Thread(target=print, args=('thread of a child',))
+    thread.start()
+    thread.join()
+    raise SystemExit
+os.wait()
+async def nap():
+    await asyncio.sleep(.01)
+    return 'slept'
+print(asyncio.run(nap()))
+"""
+    result = sandbox.run_sync(Job(code=code))
+    lines = ["True True", "signal", "0", "1", "thread of a child", "slept"]
+    assert sorted(result.stdout_text.splitlines()) == sorted(lines), result.stderr_text
+
+
 def test_wall_limit_returns_partial_output(sandbox):
     began = time.monotonic()
     result = sandbox.run_sync(
