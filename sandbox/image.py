@@ -29,6 +29,8 @@ SKIPPED = {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "
 DIRECTORIES = ("box", "dev", "etc", "palaestra", "proc", "run", "sys", "var")
 LINKS = {"tmp": "/box/w/tmp", "var/tmp": "/box/w/tmp"}
 EPOCH = "1700000000"
+UNNEEDED = ("var/cache/*", "var/log/*", "var/lib/apt/lists/*", "usr/share/doc", "usr/share/man", "usr/share/locale")
+"""Shell patterns, below the root of a Debian image."""
 
 
 def linked(path: str) -> set[str]:
@@ -131,6 +133,9 @@ def debian_command(suite: str, mirror: str | None) -> list[str]:
     for link, target in LINKS.items():
         words.append(f'--customize-hook=rm -rf "$1/{link}" && ln -s {target} "$1/{link}"')
     words.append('--customize-hook=mkdir -p "$1/box" "$1/palaestra"')
+    # What nobody needs, and what differs between builds: compiled Python, logs, caches.
+    words.append('--customize-hook=find "$1" -name __pycache__ -prune -exec rm -rf {} +')
+    words.append(f'--customize-hook=cd "$1" && rm -rf {" ".join(UNNEEDED)}')
     return [*words, suite, "-", *([mirror] if mirror else [])]
 
 

@@ -184,8 +184,12 @@ class Host:
         if honest.stdout != b"328350\n":
             problems.append(f"H1: an honest run gives {honest.verdict} {honest.stdout!r} {honest.reason}")
         problems += [f"H3/H5: canary harmed: {name}" for name in sorted(self.canaries.harm())]
-        if self.mount_table() != self.mounts:
-            problems.append("H6: mounts changed")
+        now = self.mount_table()
+        # A mount also vanishes when another program removes its directory, which no guest can reach.
+        gone = [line for line in self.mounts if line not in now and os.path.lexists(line.split()[4])]
+        problems += [
+            f"H6: mounts changed: {line}" for line in (*gone, *(line for line in now if line not in self.mounts))
+        ]
         for what, count in self.hold().items():
             if count > self.holdings[what]:
                 problems.append(f"H6: {what}: {count}, at rest {self.holdings[what]}")
