@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
 
+from .replies import visible
+
 FAILURES = ("correct", "ignored_composition", "partial_trace", "wrong_composition", "atomic_error")
 
 
@@ -155,7 +157,7 @@ def read_output(response: str) -> str | None:
 
     One pair of quotes or backticks around an answer in tags is dropped. None if there is neither.
     """
-    text = response[-20_000:].rpartition("</think>")[2]
+    text = visible(response, 20_000)
     decoder = json.JSONDecoder()
     at = len(text)
     for _ in range(200):

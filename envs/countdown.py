@@ -17,6 +17,7 @@ import numpy as np
 from ..schema import Feedback, Task
 from .arithmetic import Expression, NotAnExpression, canonical, evaluate, numbers, operators, parse, show
 from .registry import env
+from .replies import visible
 from .turns import Result
 
 MAX_SOLVER_NUMBERS = 6
@@ -109,20 +110,20 @@ def judge(response: str, given: Sequence[int], target: int, *, ops: str = "+-*/"
 
 def extract(response: str) -> str:
     """The graded part of a reply: the last ``<answer>``, else the last box, else the last line that is not empty."""
-    visible = response[-20_000:].rpartition("</think>")[2]
-    tagged = re.findall(r"<answer>([^<]{0,600})</answer>", visible)
+    text = visible(response, 20_000)
+    tagged = re.findall(r"<answer>([^<]{0,600})</answer>", text)
     if tagged:
         return _side(tagged[-1])
-    box = visible.rfind("\\boxed{")
+    box = text.rfind("\\boxed{")
     if box >= 0:
-        inside = visible[box + len("\\boxed{") :]
+        inside = text[box + len("\\boxed{") :]
         depth = 1
         for i, char in enumerate(inside[:600]):
             depth += (char == "{") - (char == "}")
             if depth == 0:
                 return _side(inside[:i])
         return ""
-    lines = [line for line in visible.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
     return _side(lines[-1]) if lines else ""
 
 

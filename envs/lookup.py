@@ -19,6 +19,7 @@ from ..schema import Feedback
 from .feedback import quote
 from .recall import _names
 from .registry import env
+from .replies import visible
 from .turns import Ask, Result
 
 Pages = dict[str, list[str]]
@@ -98,7 +99,7 @@ def read_action(reply: str) -> tuple[str, str, Feedback | None]:
     Returns:
         Name, argument, and the fault if there is no valid action.
     """
-    tail = reply[-4000:]
+    tail = visible(reply, 4000)
     if re.search(r"^\s*Observation\s*\d*:", tail, re.MULTILINE | re.IGNORECASE):
         return (
             "",

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..schema import Feedback, Task
 from .registry import env
+from .replies import visible
 from .turns import Result
 
 _ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "kl", "st", "tr")
@@ -64,7 +65,7 @@ def _solved(task: Task) -> str:
 
 def _exactly(name: str) -> Any:
     def grade(response: str) -> Result:
-        text = response.strip().strip(".\"'`*").strip()
+        text = visible(response).strip().strip(".\"'`*").strip()
         if not text:
             return Result(0.0, Feedback(text="The reply is empty.", kind="format"), "no_answer")
         if len(text.split()) > 1:

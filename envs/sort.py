@@ -8,6 +8,7 @@ import numpy as np
 
 from ..schema import Feedback, Task
 from .registry import env
+from .replies import visible
 from .turns import Result
 
 
@@ -24,7 +25,7 @@ def sort(rng: np.random.Generator, digits: int = 6) -> Task:
     prompt = "".join(str(d) for d in rng.integers(0, 10, digits))
 
     def grade(response: str) -> Result:
-        text = response.strip()
+        text = visible(response).strip()
         if text == "".join(sorted(prompt)):
             return Result(1.0, "Correct.", "correct", info={"extracted": text})
         if not text.isascii() or not text.isdigit():

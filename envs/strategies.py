@@ -15,6 +15,7 @@ import numpy as np
 
 from ..schema import Feedback, Task
 from .registry import env
+from .replies import visible
 from .turns import Result
 
 STRATEGIES: dict[str, tuple[str, Callable[[str], str]]] = {
@@ -51,11 +52,12 @@ def strategies(rng: np.random.Generator, digits: int = 4, strategies: int = 4, p
         text = f"Rewrite {given} in one of these ways and reply with its letter followed by the digits. {ways}."
 
     def grade(response: str) -> Result:
-        letter, body = response.strip()[:1], response.strip()[1:]
+        answer = visible(response).strip()
+        letter, body = answer[:1], answer[1:]
         if letter not in allowed:
             note = Feedback(text=f"The reply must start with one of {', '.join(allowed)}.", kind="format")
             return Result(0.0, note, "no_strategy")
-        info = {"solution_key": letter, "extracted": response.strip()}
+        info = {"solution_key": letter, "extracted": answer}
         if body == STRATEGIES[letter][1](given):
             return Result(1.0, "Correct.", "correct", info=info)
         return Result(0.0, f"These are not the digits that strategy {letter} makes.", "wrong_digits", info=info)

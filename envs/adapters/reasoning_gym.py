@@ -24,6 +24,7 @@ from ..arithmetic import NotAnExpression, evaluate, parse
 from ..countdown import judge as judge_countdown
 from ..forms import SingleTurnEnv
 from ..registry import register
+from ..replies import visible
 from ..turns import Result
 from ..worked_out import in_form_of
 from .rg_worker import ScorerBroken, score_in_child
@@ -205,12 +206,12 @@ def queens(puzzle: list[list[str]], answer: str) -> bool:
 
 def extract(response: str) -> str:
     """The last ``<answer>``, else the last box without braces in it, else the whole reply."""
-    visible = response[-20_000:].rpartition("</think>")[2]
-    start = visible.rfind("<answer>")
+    text = visible(response, 20_000)
+    start = text.rfind("<answer>")
     if start >= 0:
-        return visible[start + len("<answer>") :].partition("</answer>")[0].strip()
-    boxed = re.findall(r"\\boxed\{([^{}]{0,2000})\}", visible)
-    return boxed[-1].strip() if boxed else visible.strip()
+        return text[start + len("<answer>") :].partition("</answer>")[0].strip()
+    boxed = re.findall(r"\\boxed\{([^{}]{0,2000})\}", text)
+    return boxed[-1].strip() if boxed else text.strip()
 
 
 def _flat(text: str) -> str:

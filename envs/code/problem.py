@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ...sandbox.grading import AssertTest, CallTest, StdioTest
+from ..replies import visible
 from . import checkers
 
 Visibility = Literal["public", "feedback", "hidden"]
@@ -169,7 +170,7 @@ def extract_code(response: str, language: str = "python") -> str | None:
     """The code a reply commits to: the last closed block of the language, else the last closed block, else the whole
     reply if it is a Python program. Blocks inside ``<think>`` do not count.
     """
-    text = response[-4 * MAX_CODE :].rpartition("</think>")[2]
+    text = visible(response, 4 * MAX_CODE)
     fences = list(_FENCE.finditer(text))
     blocks: list[tuple[str, str]] = []
     at = 0

@@ -431,7 +431,7 @@ def test_render_shows_the_transcript():
 
 @pytest.mark.parametrize(
     "module",
-    "arithmetic countdown data feedback forms registry spaces splits tools toolcalls transforms turns".split(),  # noqa: SIM905
+    "arithmetic countdown data feedback forms registry replies spaces splits tools toolcalls transforms turns".split(),  # noqa: SIM905
 )
 def test_examples_in_docstrings(module):
     result = doctest.testmod(import_module(f"palaestra.envs.{module}"))

@@ -248,6 +248,25 @@ def test_cheap_replies_earn_nothing(env_id, knobs):
     assert {name: mean for name, mean in earned.items() if mean > CEILING} == {}
 
 
+@pytest.mark.parametrize(
+    "env_id",
+    [id for id, _ in HACKS if "Travel" not in id and "Compose" not in id]
+    + ["palaestra/Compose-v0", "palaestra/Math-v0"],
+)
+def test_thoughts_neither_count_nor_disturb(env_id):
+    env = pl.make(env_id)
+    for seed in range(5):
+        env.reset(seed=seed)
+        replies = list(env.fork().oracle()) if "Lookup" not in env_id else list(env.oracle())
+        inside = env.fork()
+        for reply in replies:
+            step = inside.step(f"<think>{reply}")  # never closed, so nothing was answered
+        assert step[1] == 0.0
+        for reply in replies:
+            step = env.step(f"<think>I wonder.\nObservation: hm</think>{reply}")
+        assert step[1] == 1.0, step[4]
+
+
 @pytest.mark.parametrize("family", CODE)
 def test_cheap_programs_earn_nothing(family):
     from palaestra.envs.code import FAMILIES
