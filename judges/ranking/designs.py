@@ -63,6 +63,14 @@ def random_pairs(items: int, budget: int, rng: np.random.Generator) -> list[Pair
     return [pair if rng.random() < 0.5 else pair[::-1] for pair in calls]
 
 
+def note(first: int, second: int, met_NN: np.ndarray, lead_N: np.ndarray) -> None:
+    """Count a call: the pair has met once more, and who was shown first leads by one."""
+    met_NN[first, second] += 1
+    met_NN[second, first] += 1
+    lead_N[first] += 1
+    lead_N[second] -= 1
+
+
 def adaptive_round(
     theta_N: np.ndarray,
     cov_NN: np.ndarray,

@@ -221,21 +221,29 @@ class Session:
         return None
 
     def _adaptive(self, budget: int) -> Play:
-        n = len(self.items)
+        n, rounds = len(self.items), self.options.rounds
         met = np.zeros((n, n))
         lead = np.zeros(n)
-        pairs = designs.balanced_cycles(n, min(n, budget), self._rng)
+        opening = budget if rounds == 1 else min(n, budget)
+        pairs = designs.balanced_cycles(n, opening, self._rng)
+        for a, b in pairs:
+            designs.note(a, b, met, lead)
         while pairs:
             yield pairs
-            for a, b in pairs:
-                met[a, b] += 1
-                met[b, a] += 1
-                lead[a] += 1
-                lead[b] -= 1
             budget -= len(pairs)
+            if budget <= 0:
+                return None
             theta, cov, variance = self._current_fit()
-            limit = min(n // 2, budget)
-            pairs = designs.adaptive_round(theta, cov, variance, met, lead, limit, self._rng) if limit > 0 else []
+            # Usually everybody plays once a round; with a limit of rounds, as often as the budget needs.
+            wanted = n // 2 if rounds is None else math.ceil(budget / max(rounds - self.rounds, 1))
+            wanted = min(wanted, budget)
+            pairs = []
+            while len(pairs) < wanted:
+                room = min(n // 2, wanted - len(pairs))
+                found = designs.adaptive_round(theta, cov, variance, met, lead, room, self._rng)
+                for a, b in found:
+                    designs.note(a, b, met, lead)
+                pairs += found
         return None
 
     def _current_fit(self) -> tuple[np.ndarray, np.ndarray, float]:

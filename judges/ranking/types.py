@@ -148,7 +148,8 @@ class RankOptions:
             ``balanced_single``.
         reward: ``quantile`` (rank in [0, 1]), ``quantile_z``, ``theta`` (rating) or ``theta_z``.
         degree: calls per response of a balanced or random design; default 6, or all pairs up to 8 responses.
-        rounds: rounds of ``swiss``; default ceil(log2 N).
+        rounds: rounds of ``swiss``, default ceil(log2 N); most dependent rounds of ``adaptive``, default as many as it
+            takes when everybody plays once a round.
         anchor_id: anchor of ``anchor`` and ``single_elimination``; default: drawn by lot.
         max_calls: hard limit of judge calls for one group.
         seed: same seed, same responses and same judge give identical results.

@@ -423,3 +423,15 @@ def test_auto_pairs_adaptively_only_where_one_round_of_bare_verdicts_is_too_litt
     stats = rank(quality, make_judge(quality, graded=graded), graded=graded).stats
     assert stats.method == method and (stats.rounds > 1) == (method == "adaptive")
     assert stats.calls == plan(n, RankOptions(graded=graded)).calls == plan(n).calls
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 4])
+def test_rounds_of_adaptive_pairing_can_be_limited(rounds, rank, make_judge):
+    quality = {i: float(k) for k, i in enumerate(ids_of(12))}
+    result = rank(quality, make_judge(quality, graded=False), method="adaptive", rounds=rounds, degree=8, max_calls=44)
+    assert (result.stats.rounds, result.stats.calls) == (rounds, 44)
+    first = [m.first for m in result.matches]
+    assert max(first.count(i) for i in quality) - min(first.count(i) for i in quality) <= 3
+    assert order_of(result)[0] in ("r11", "r10")
+    planned = plan(12, RankOptions(method="adaptive", rounds=rounds, degree=8, max_calls=44))
+    assert (planned.rounds, planned.calls) == (rounds, 44)
