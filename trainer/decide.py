@@ -118,6 +118,7 @@ def decide(
         if batch.rollouts and batch.rollouts[i].children:
             rows += child_rows(batch.rollouts[i], advantages[i], int(batch.group_ids_B[i]))
     metrics = _describe(batch, advantages, kept, rows)
+    metrics["prefix_breaks"] = float(np.mean([len(parts) > 1 for parts in samples.values()])) if samples else 0.0
     if spec is not None:
         count = sum(row.taught for row in rows)
         metrics |= {"taught": count / max(len(rows), 1), "empty_target_batch": float(count == 0)}
