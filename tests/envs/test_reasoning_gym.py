@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 
 import pytest
 
@@ -10,7 +11,7 @@ import palaestra as pl
 pytest.importorskip("reasoning_gym")
 
 from palaestra.envs.adapters import rg_worker
-from palaestra.envs.adapters.reasoning_gym import EXACT, UNSAFE, extract, families, queens
+from palaestra.envs.adapters.reasoning_gym import EXACT, UNSAFE, extract, families, near, queens
 
 ID = "palaestra/ReasoningGym-v0"
 
@@ -108,3 +109,35 @@ def test_queens():
 def test_extract():
     assert extract("a <answer> 3 </answer> b") == "3" and extract("so \\boxed{4}") == "4" and extract(" 5 ") == "5"
     assert extract("<answer>1</answer><answer>2") == "2"
+
+
+@pytest.mark.parametrize(
+    ("name", "cheat"),
+    [
+        ("complex_arithmetic", lambda prompt: "nan"),  # full marks from their scorer
+        ("coin_flip", lambda prompt: "0"),  # likewise, where the probability is small
+        ("chain_sum", lambda prompt: re.search(r"problem: (.*) =", prompt)[1]),
+        ("polynomial_multiplication", lambda prompt: re.search(r"\(.*\)", prompt)[0]),
+        ("gcd", lambda prompt: f"gcd({', '.join(re.findall(r'[0-9]+', prompt))})"),
+        ("products", lambda prompt: re.search(r"[0-9]+(?: \* [0-9]+)+", prompt)[0]),
+        ("fraction_simplification", lambda prompt: re.search(r"fraction (\S+)", prompt)[1].strip("$")),
+    ],
+)
+def test_cheats_that_equal_or_fool_are_wrong(name, cheat):
+    env = pl.make(ID, name=name)
+    for seed in range(6):
+        prompt = env.reset(seed=seed)[0][-1]["content"]
+        right = next(iter(env.oracle()))
+        assert env.fork().step(right)[1] == 1.0
+        assert env.step(f"<answer>{cheat(prompt)}</answer>")[1] == 0.0, (seed, prompt)
+
+
+def test_rounded_answers_are_compared_to_six_digits():
+    assert near("3.051757812e-05", "1/32768") and near("0.03125", "1/32") and near("0.5", "0.5000001")
+    for wrong in ("0", "0.5", "nan", "inf", "1/0", "", "1e-5x"):
+        assert not near("3.051757812e-05", wrong)
+
+
+def test_the_size_of_an_item_is_bounded():
+    with pytest.raises(ValueError, match="max_terms=1000000"):
+        pl.make(ID, name="chain_sum", max_terms=10**6).reset(seed=0)
