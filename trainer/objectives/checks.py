@@ -45,7 +45,9 @@ def unwritable(facts: Mapping[str, Any], **texts: str) -> list[Problem]:
     for knob, text in texts.items():
         missing = "".join(dict.fromkeys(lacking(text)))
         if missing:
-            reason = f"the policy's tokenizer has no token for {missing!r} in {text!r}, so the policy cannot read it"
+            reason = (
+                f"the policy's tokenizer lacks the characters {missing!r} of {text!r}, so the policy cannot read it"
+            )
             fix = f"Write objective.{knob} with characters it has, or add them to policy.characters"
             found.append(Problem(f"objective.{knob}", reason, fix))
     return found

@@ -166,5 +166,6 @@ def _explain(row: Method, error: ValidationError) -> str:
             hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
             lines.append(f"objective.{knob} is not a parameter of {row.name}; {hint}")
         else:
-            lines.append(f"objective.{knob} = {item.get('input')!r}: {item['msg']}")
+            said = item["msg"].removeprefix("Value error, ")
+            lines.append(f"objective.{knob} = {item.get('input')!r}: {said}" if item["loc"] else f"{row.name}: {said}")
     return "; ".join(lines)

@@ -144,7 +144,7 @@ def test_impossible_combinations_are_refused_before_training(tmp_path):
         train(run)
     run = run_file(tmp_path / "run", "sdpo")
     run["policy"]["characters"] = "0123456789"
-    with pytest.raises(ConfigError, match="no token for"):
+    with pytest.raises(ConfigError, match="tokenizer lacks the characters"):
         train(run)
 
 
