@@ -11,7 +11,9 @@ from palaestra.judges.testing import judge_server
 DOCS = Path(palaestra.__file__).parent / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [
-    p for p in [*sorted((DOCS / "howto").glob("*.md")), DOCS / "interoperation.md"] if "```python" in p.read_text()
+    page
+    for page in [*sorted((DOCS / "howto").glob("*.md")), DOCS / "interoperation.md", DOCS / "ideas.md"]
+    if "```python" in page.read_text()
 ]
 
 

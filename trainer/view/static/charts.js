@@ -7,7 +7,7 @@ const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
 const FIRST = [/^reward$/, /^reward_mean/, /pass@/, /pass_at/, /eval\/reward/, /^reward/, /greedy/, /distinct/, /^entropy/, /unscored/, /^judge\/(p_first|tie|failed_share|cost)/, /^loss/, /kl/, /^length/];
 
 const rank = (name) => { const at = FIRST.findIndex((pattern) => pattern.test(name)); return at < 0 ? FIRST.length : at; };
-export const order = (names) => [...names].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+export const order = (names) => [...names].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b, "en", { numeric: true }));
 
 export const flat = (points) => points.every(([, value]) => value === points[0][1]);
 
