@@ -152,6 +152,13 @@ def test_gzip_and_surrogates_are_fine(url):
         parse_json(b"Infinity")
 
 
+def test_lone_surrogates_are_replaced_in_every_field(url):
+    # The reference is not a text field of the schema, so only the body's own cleaning reaches it.
+    body = b'{"items": [{"id": "a", "response": "x \\ud800", "reference": "x \\ud800"}], "rubric": "exact"}'
+    reply = httpx.post(f"{url}/v1/score", content=body, headers={"content-type": "application/json"}, timeout=20)
+    assert reply.json()["results"][0]["reward"] == 1.0
+
+
 def test_unknown_paths_and_methods(url):
     assert httpx.get(f"{url}/nothing").json()["error"]["code"] == "not_found"
     assert httpx.get(f"{url}/v1/score").json()["error"]["code"] == "method_not_allowed"
