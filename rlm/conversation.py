@@ -173,7 +173,7 @@ class Conversation:
         elif outcome.status == "killed":
             notes.append("The cell was stopped by the host: it went on calling after its budget was spent.")
         elif outcome.status == "memory":
-            notes.append(f"The cell was stopped: it used more than {limits.mem_bytes >> 20} MiB.")
+            notes.append(f"The cell was stopped: it used more than {(limits.mem_bytes or 0) >> 20} MiB.")
         elif outcome.status not in ("ok", "exception", "exit"):
             notes.append(f"The cell was stopped ({outcome.status}).")
         if outcome.state_lost:

@@ -9,6 +9,7 @@ report of what `answer` holds, which is the model's own claim anyway.
 import ast as _ast
 import json as _json
 import linecache as _linecache
+import os as _os
 import sys as _sys
 import threading as _threading
 import traceback as _traceback
@@ -177,8 +178,13 @@ class Output:
         self._lock = _threading.Lock()
         self.reset()
 
+    def begin(self):
+        """Begin a new cell. Whatever was printed since the last one ended stands before the mark."""
+        self.reset()
+        self._real.write("\0cell %s\0" % _os.urandom(8).hex())
+
     def reset(self):
-        """Begin a new cell."""
+        """Forget the last cell."""
         self.room = self.cap - self.cap // 4
         self.tail = ""
         self.dropped = 0
@@ -248,7 +254,7 @@ class Cells:
     def run(self, code):
         """Run a cell; what it did, as data."""
         self.count += 1
-        self.out.reset()
+        self.out.begin()
         status, shown = "ok", ""
         before = _sys.stdout, _sys.stderr
         _sys.stdout = _sys.stderr = self.out

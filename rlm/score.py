@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 _NUMBER = re.compile(r"[-+]?[0-9](?:[0-9.,]*[0-9])?")
@@ -64,16 +65,18 @@ def score_number(gold: int, answer: str) -> Score:
     return Score(_BASE**distance if distance < 1_000 else 0.0, "The number is not right.")
 
 
-def parse_pairs(answer: str, cap: int) -> tuple[set[tuple[int, int]], int]:
+def parse_pairs(answer: str, cap: int, lenient: bool = False) -> tuple[set[tuple[int, int]], int]:
     """Pairs of an answer, one a line, and the number of lines that are not a pair ``(lo, hi)`` with lo < hi.
 
-    Lines after the first `cap` are not read and count as bad.
+    Lines after the first `cap` are not read and count as bad. `lenient` turns ``(hi, lo)`` round.
     """
     lines = [line.strip() for line in marked(answer).splitlines() if line.strip()]
     pairs, bad = set(), max(0, len(lines) - cap)
     for line in lines[:cap]:
         match = _PAIR.match(line)
         lo, hi = (int(match[1]), int(match[2])) if match else (0, 0)
+        if lenient and lo > hi:
+            lo, hi = hi, lo
         if not match or lo >= hi or (lo, hi) in pairs:
             bad += 1
         else:
@@ -81,12 +84,12 @@ def parse_pairs(answer: str, cap: int) -> tuple[set[tuple[int, int]], int]:
     return pairs, bad
 
 
-def score_pairs(gold: Iterable[tuple[int, int]], answer: str) -> Score:
+def score_pairs(gold: Iterable[tuple[int, int]], answer: str, lenient: bool = False) -> Score:
     """F1 over the sets of pairs. Malformed, repeated and surplus lines are false positives; no pairs asked and none
     given is 1. An answer of no pairs is the empty text or ``none``."""
     want = {tuple(pair) for pair in gold}
     text = "" if normal(marked(answer)) in ("none", "[]", "()") else answer
-    got, bad = parse_pairs(text, cap=10 * len(want) + 100)
+    got, bad = parse_pairs(text, 10 * len(want) + 100, lenient)
     if not want and not got and not bad:
         return Score(1.0, "Correct.")
     hits = len(want & got)
@@ -99,11 +102,12 @@ SCORERS: dict[str, Callable[[Any, str], Score]] = {
     "exact": score_exact,
     "number": score_number,
     "pairs": score_pairs,
+    "pairs_lenient": partial(score_pairs, lenient=True),
 }
 
 
 def score(kind: str, gold: Any, answer: str) -> Score:
-    """Score an answer with the scorer named `kind` (``exact``, ``number`` or ``pairs``)."""
+    """Score an answer with the scorer named `kind` (``exact``, ``number``, ``pairs`` or ``pairs_lenient``)."""
     return SCORERS[kind](gold, answer)
 
 

@@ -96,7 +96,7 @@ class Limits:
         cell_s_includes_subcalls: whether waiting for sub-calls counts towards `cell_s`.
         output_chars: characters of a cell's output shown to the model (3/4 head, 1/4 tail).
         answer_chars: longest answer that can be submitted.
-        mem_bytes: memory of one REPL.
+        mem_bytes: memory of one REPL; None sets no limit (some libraries reserve more addresses than they use).
         procs: processes of one REPL.
         reply_tokens: cap on the tokens of one reply of a model with a REPL.
         sub_reply_tokens: cap on the tokens of one `llm` reply.
@@ -117,7 +117,7 @@ class Limits:
     cell_s_includes_subcalls: bool = False
     output_chars: int = 8_192
     answer_chars: int = 1_000_000
-    mem_bytes: int = 2 << 30
+    mem_bytes: int | None = 2 << 30
     procs: int = 16
     reply_tokens: int = 4_096
     sub_reply_tokens: int = 2_048

@@ -11,6 +11,7 @@ What is enforced is what `Worker.isolation` says, no more.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ GRACE_S = 0.15
 SHARED_FROM = 200_000  # bytes from which a context gets a session that its conversations are forked from
 MAX_SHARED = 8  # such sessions kept
 INTERPRETER_BYTES = 256 << 20  # address space of Python itself, not counted against `mem_bytes`
+_MARK = re.compile("\0cell [0-9a-f]{16}\0")  # see `guest.Output.begin`
 BRANCHES = 24  # conversations of one blank session at once; then another is opened
 
 _SETUP = """
@@ -53,11 +55,12 @@ def palaestra_load(layout):
     gc.freeze()  # so that a collection in a branch does not touch, and thereby copy, what it shares
 
 def palaestra_begin(question, answer_chars, memory, layout=None, blob=None):
-    try:
-        import resource
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    except (ImportError, ValueError, OSError):
-        pass
+    if memory is not None:
+        try:
+            import resource
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        except (ImportError, ValueError, OSError):
+            pass
     context = palaestra_context if layout is None else decode_context(blob, layout)
     palaestra_cells.begin(context, question, answer_chars)
 
@@ -174,7 +177,7 @@ class Worker:
             limits=SandboxLimits(
                 wall_s=60,
                 cpu_s=86_400,
-                mem_mb=max(64, min((limits.mem_bytes >> 20) * (4 if shared else 1), 1 << 20)),
+                mem_mb=max(64, min(((limits.mem_bytes or 1 << 40) >> 20) * (4 if shared else 1), 1 << 20)),
                 procs=min(4096, limits.procs * (BRANCHES if shared else 1) + 2),
                 out_bytes=max(256, 4 * limits.output_chars),
             ),
@@ -281,7 +284,8 @@ class SessionRepl:
 
         try:
             self._session, self._template = await self._worker.session(self._context, self._limits, self._call)
-            memory = self._limits.mem_bytes + 2 * self._context.size + INTERPRETER_BYTES
+            own = self._limits.mem_bytes
+            memory = None if own is None else own + 2 * self._context.size + INTERPRETER_BYTES
             words: list[Any] = [self._question, self._limits.answer_chars, memory]
             if self._template is not None and self._context.size < SHARED_FROM:  # it crosses with the first call
                 words += [self._context.layout(), self._context.blob]
@@ -312,7 +316,7 @@ class SessionRepl:
         if row is None:
             lost = True
             status = "timeout" if self._late else "killed" if self._stop else _status(cell.verdict)
-            shown, omitted = head_tail(cell.stdout_text + cell.stderr_text, cap)
+            shown, omitted = head_tail(_since_mark(cell.stdout_text) + cell.stderr_text, cap)
             report = read_report(None, self._limits)
         else:
             lost = cell.state_lost
@@ -338,10 +342,23 @@ def _status(verdict: str) -> str:
     )
 
 
+def _since_mark(printed: str) -> str:
+    """What a cell printed; set apart, before it, what a thread or process of an earlier cell printed meanwhile."""
+    found = _MARK.search(printed)
+    if found is None:
+        return printed
+    late, own = printed[: found.start()], printed[found.end() :]
+    if not late.strip():
+        return own
+    shown, _ = head_tail(late, 1_000)
+    return f"[printed after the last cell had ended]\n{shown.rstrip()}\n[this cell]\n{own}"
+
+
 def _assemble(printed: str, errors: str, row: Mapping[str, Any], cap: int) -> tuple[str, int]:
     """Printed text, its tail, and the value or traceback, within `cap` characters; and how many were left out."""
     tail, dropped, shown = str(row.get("tail", ""))[-cap:], row.get("dropped"), str(row.get("shown", ""))
     omitted = dropped if isinstance(dropped, int) and dropped > 0 else 0
+    printed = _since_mark(printed)
     if omitted:
         printed += f"\n[... {omitted} characters left out ...]\n"
     text = printed + tail + errors

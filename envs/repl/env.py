@@ -48,7 +48,7 @@ class RecursiveREPL(TextEnv):
 
     Knobs, besides those of the family (``tier``, ``ask`` ... see `palaestra.rlm.tasks`):
         family: task family.
-        length: characters of the context.
+        length: characters of the context, or ``[low, high]`` to draw one on a logarithmic scale.
         sub: model of sub-calls: an `LM`, a `LanguageModel`, ``"oracle"`` or ``"oracle:0.9"`` (true labels with that
             accuracy; families linear and pairs), ``{"model": ..., "base_url": ...}``, ``"policy"`` (whoever steps the
             environment gives it with `use_sub`; the trainer does), or None (sub-calls fail).
@@ -83,6 +83,7 @@ class RecursiveREPL(TextEnv):
         family_knobs = {name: value for name, value in knobs.items() if name not in KNOBS}
         secret = own["secret"].encode() if own["secret"] is not None else task_secret()
         seed = int(rng.integers(2**62))
+        own["length"] = _drawn(own["length"], rng)
         task = generate(own["family"], seed, own["length"], secret=secret, **family_knobs)
         self._long = task
         self.current_task = Task(
@@ -127,7 +128,9 @@ class RecursiveREPL(TextEnv):
         """Code that computes the answer where the family knows some, else code that submits the gold answer."""
         assert self._long is not None
         gold = self._long.gold
-        text = "\n".join(f"{a}, {b}" for a, b in gold) or "none" if self._long.kind == "pairs" else as_text(gold)
+        text = (
+            "\n".join(f"{a}, {b}" for a, b in gold) or "none" if self._long.kind.startswith("pairs") else as_text(gold)
+        )
         final = self._long.meta.get("solution") or f"submit({text!r})"
         steps = [final] if self._first_turn_answer else ["print(len(context))", final]
         yield from (step if self._bare_code else f"```repl\n{step}\n```" for step in steps)
@@ -264,6 +267,15 @@ async def _no_sub(
     messages: Sequence[Mapping[str, Any]], *, n_max_tokens: int, seed: int, tags: Mapping[str, Any]
 ) -> Reply:
     raise CallFailed("there is no sub-model in this environment; give sub=")
+
+
+def _drawn(length: Any, rng: np.random.Generator) -> int:
+    if isinstance(length, int):
+        return length
+    low, high = length
+    if not 0 < low <= high:
+        raise ValueError(f"length is {length!r}; give a number of characters, or [low, high]")
+    return round(low * (high / low) ** rng.random())
 
 
 def _sub_model(sub: Any, task: LongTask) -> LM | None:

@@ -3,7 +3,8 @@
 T0  the label is printed                            code alone is enough
 T1  one of K keyword templates of the class         code with the right word list is enough
 T2  two classes are named, the sentence decides     a keyword count is fooled
-T3  first docstring sentence of a library function  real English; the label is its package, with the noise that implies
+T3  first docstring sentence of a library function  real English, with the noise that implies; the label is its
+                                                    package, its kind, or whether the body raises an exception
 
 T0 to T2 can be solved by a perfect parser: they train the use of the REPL, batching and aggregation, not semantics.
 """
@@ -17,13 +18,14 @@ import re
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
 
 from .base import Rng
 
+_Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 TIERS = ("T0", "T1", "T2", "T3")
 
 KEYWORDS: dict[str, tuple[str, ...]] = {
@@ -54,6 +56,23 @@ _CARRIERS = (
     "The whole page dealt with the {k}",
     "I still have to write something about the {k}",
     "All the same, the {k} was the topic of the day",
+    "Two letters on the {k} came in the same week",
+    "The radio had a programme on the {k} at noon",
+    "Her notebook opens with three pages on the {k}",
+    "I overheard a quarrel about the {k} on the train",
+    "The {k} is what he always returns to",
+    "For once nobody made a joke about the {k}",
+    "The minutes say that the {k} was discussed at length",
+    "An old photograph of the {k} hung in the hall",
+    "We lost an hour to the {k} again",
+    "The postcard mentions the {k} and nothing else",
+    "Half of the questions were about the {k}",
+    "They named the boat after the {k}",
+    "The {k} is all that the report describes",
+    "There is a chapter on the {k} that I skipped",
+    "Somebody had underlined every line on the {k}",
+    "The children drew the {k} from memory",
+    "He could talk about the {k} until midnight",
 )
 _DECIDES = (  # {a} is named, {b} is the class of the record
     "She wanted to write about the {a}, then changed her mind and chose the {b}",
@@ -137,18 +156,24 @@ class Compositional(Keyword):
         return self._of.get(found["b"]) if found else None
 
 
-class Docstring:
-    """T3: first docstring sentence of a standard-library function or class; label = its top-level package."""
+SUBJECTS = {
+    "package": "The label is the package, one of",
+    "kind": "The label is what it documents, one of",
+    "raises": "The label tells whether its body contains a raise statement (raises) or not (silent), one of",
+}
 
-    def __init__(self, n_labels: int, split: str) -> None:
-        table = docstrings()
+
+class Docstring:
+    """T3: first docstring sentence of a standard-library function or class; `subject` says what the label is."""
+
+    def __init__(self, n_labels: int, split: str, subject: str) -> None:
+        table = docstrings(subject)
         self.labels = tuple(sorted(table, key=lambda p: (-len(table[p]), p))[:n_labels])
         self.sentences = {name: _half(table[name], split) for name in self.labels}
         self._of = {text: name for name, texts in self.sentences.items() for text in texts}
-        names = ", ".join(self.labels)
         self.rubric = (
-            "Each record is the first sentence of the documentation of a function or class in a Python standard-library "
-            f"package. The label is the package, one of: {names}."
+            "Each record is the first sentence of the documentation of a function, method or class in the Python "
+            f"standard library. {SUBJECTS[subject]}: {', '.join(self.labels)}."
         )
 
     def text(self, rng: Rng, label: str) -> str:
@@ -165,15 +190,18 @@ def _half(items: Sequence[str], split: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=32)
-def labeller(tier: str, n_labels: int = 6, k: int = 6, split: str = "train") -> Labeller:
+def labeller(tier: str, n_labels: int = 6, k: int = 6, split: str = "train", subject: str = "package") -> Labeller:
     """The labeller of a tier.
 
     Args:
         tier: one of `TIERS`.
         n_labels: classes, 2 to 8.
-        k: templates per class at T1 and T2, 1 to about 100.
+        k: templates per class at T1 and T2, 1 to 200.
         split: train or held-out templates.
+        subject: what the label of T3 is, one of `SUBJECTS`; ``kind`` has three labels and ``raises`` two at most.
     """
+    if subject not in SUBJECTS:
+        raise ValueError(f"subject is {subject!r}; choose one of {', '.join(SUBJECTS)}")
     if tier not in TIERS or not 2 <= n_labels <= len(KEYWORDS) or not 1 <= k <= 200:
         raise ValueError(f"tier={tier!r}, n_labels={n_labels}, k={k}: allowed are {'|'.join(TIERS)}, 2-8, 1-200")
     if tier == "T0":
@@ -182,12 +210,16 @@ def labeller(tier: str, n_labels: int = 6, k: int = 6, split: str = "train") -> 
         return Keyword(n_labels, k, split)
     if tier == "T2":
         return Compositional(n_labels, k, split)
-    return Docstring(n_labels, split)
+    return Docstring(n_labels, split, subject)
 
 
 @cache
-def docstrings() -> dict[str, tuple[str, ...]]:
-    """Package -> distinct first docstring sentences in the standard library; sentences shared by packages are dropped."""
+def docstrings(subject: str = "package") -> dict[str, tuple[str, ...]]:
+    """Label -> distinct first docstring sentences in the standard library; those that several labels share are dropped.
+
+    Args:
+        subject: one of `SUBJECTS`.
+    """
     owners: dict[str, set[str]] = {}
     for path in stdlib_files():
         relative = path.relative_to(stdlib_root())
@@ -198,17 +230,33 @@ def docstrings() -> dict[str, tuple[str, ...]]:
             tree = ast.parse(path.read_text(encoding="utf-8"))
         except (SyntaxError, UnicodeDecodeError):
             continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-                text = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
-                sentence = re.split(r"(?<=[a-z)])\. ", text)[0].rstrip(".")
-                if 30 <= len(sentence) <= 115 and sentence.isascii() and "||" not in sentence:
-                    owners.setdefault(sentence, set()).add(package)
+        for node, kind in _documented(tree):
+            text = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+            sentence = re.split(r"(?<=[a-z)])\. ", text)[0].rstrip(".")
+            if 30 <= len(sentence) <= 115 and sentence.isascii() and "||" not in sentence:
+                if subject == "raises":
+                    label = "raises" if any(isinstance(inner, ast.Raise) for inner in ast.walk(node)) else "silent"
+                else:
+                    label = package if subject == "package" else kind
+                owners.setdefault(sentence, set()).add(label)
     table: dict[str, list[str]] = {}
     for sentence in sorted(owners):
         if len(owners[sentence]) == 1:
             table.setdefault(next(iter(owners[sentence])), []).append(sentence)
-    return {package: tuple(texts) for package, texts in table.items()}
+    return {label: tuple(texts) for label, texts in table.items()}
+
+
+def _documented(tree: ast.AST, inside: str = "") -> Iterator[tuple[_Documented, str]]:
+    """Functions, methods and classes, each with its kind."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            yield node, "class"
+            yield from _documented(node, "class")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node, "method" if inside == "class" else "function"
+            yield from _documented(node, "function")
+        else:
+            yield from _documented(node, inside)
 
 
 @cache
@@ -266,9 +314,11 @@ def _tokens(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=32)
-def keyword_baseline(tier: str, n_labels: int, k: int, split: str, examples: int = 200) -> NaiveBayes:
+def keyword_baseline(
+    tier: str, n_labels: int, k: int, split: str, subject: str = "package", examples: int = 200
+) -> NaiveBayes:
     """Naive Bayes fitted on public records of the tier: always the same ones, unrelated to any task's seed."""
-    source = labeller(tier, n_labels, k, split)
+    source = labeller(tier, n_labels, k, split, subject)
     rng = Rng(1)
     rows = []
     for i in range(examples):

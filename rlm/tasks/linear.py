@@ -25,21 +25,22 @@ def linear(
     r: int = 50,
     tight: bool = False,
     split: str = "train",
+    subject: str = "package",
 ) -> Stream:
     """Count, compare or rank the hidden labels of dated records.
 
     Args:
         tier: how visible a label is (`labels.TIERS`).
         ask: one of `QUESTIONS`.
-        n_labels, k, split: see `labels.labeller`.
+        n_labels, k, split, subject: see `labels.labeller`.
         n_users: distinct users.
         r: gold of count questions is uniform on [0, r); lowered when the length has no room, and stated in meta.
         tight: allow compare questions whose counts differ by one.
     """
     if ask not in QUESTIONS:
         raise ValueError(f"ask is {ask!r}; choose one of {', '.join(QUESTIONS)}")
-    source = labeller(tier, n_labels, k, split)
-    guess = keyword_baseline(tier, n_labels, k, split)
+    source = labeller(tier, n_labels, k, split, subject)
+    guess = keyword_baseline(tier, n_labels, k, split, subject)
     users = [10_000 + rng.below(80_000) for _ in range(n_users)]
     first, second = rng.some(source.labels, 2)
     chosen = sorted(rng.some(sorted(set(users)), max(1, len(set(users)) // 3)))
@@ -85,7 +86,7 @@ def linear(
         kind,
         {
             "records": truth.total,
-            "label_args": (tier, n_labels, k, split),
+            "label_args": (tier, n_labels, k, split, subject),
             "r": r,
             "ask": ask,
             "ask_args": args,

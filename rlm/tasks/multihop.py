@@ -21,6 +21,7 @@ def multihop(
     alias_rate: float = 0.5,
     contradictions: int = 2,
     padding: int = 2,
+    similarity: float = 0.3,
     split: str = "train",
 ) -> Stream:
     """A chain of `hops` facts among documents that share its relations or its people.
@@ -31,12 +32,17 @@ def multihop(
         branching: facts of other relations about each person of the chain; for ``reach``, facts that lead on.
         alias_rate: how often a person is named by an alias that only another document explains.
         contradictions: outdated facts about links of the chain, overruled by date.
+        similarity: share of the other documents that name a person of the chain as somebody else's relation: they match
+            a search for the person and for the relation, and lead nowhere.
         padding: filler sentences a document. Below 4000 characters there is none, and at most one distractor of a
             kind.
         split: names of the train or of the evaluation half.
     """
-    if not 1 <= hops <= 8 or ask not in ("lookup", "reach") or not 0 <= alias_rate <= 1:
-        raise ValueError(f"hops={hops}, ask={ask!r}, alias_rate={alias_rate}: allowed are 1-8, lookup|reach, 0-1")
+    if not 1 <= hops <= 8 or ask not in ("lookup", "reach") or not (0 <= alias_rate <= 1 and 0 <= similarity <= 1):
+        raise ValueError(
+            f"hops={hops}, ask={ask!r}, alias_rate={alias_rate}, similarity={similarity}: allowed are 1-8, "
+            "lookup|reach, 0-1, 0-1"
+        )
     if length_chars < 4_000:
         branching, contradictions, padding = min(branching, 1), min(contradictions, 1), 0
     names = [f"{a} {b}" for a in half(FIRST, split) for b in half(LAST, split)]
@@ -89,7 +95,7 @@ def multihop(
             body = needed[queue.pop()[1]]
             document = body
         else:
-            body = _distractor(rng, others, used)
+            body = _distractor(rng, others, chain, similarity, used)
             document = body
             plain += len(body)
         extra = "".join(filler(rng) for _ in range(padding)) + "\n"
@@ -133,13 +139,14 @@ def multihop(
     )
 
 
-def _distractor(rng: Rng, people: list[str], used: set[tuple[str, str]]) -> str:
-    """A fact among people outside the chain. One person has one holder of a relation; repeats say something else."""
+def _distractor(rng: Rng, people: list[str], chain: list[str], similarity: float, used: set[tuple[str, str]]) -> str:
+    """A fact about somebody outside the chain. One person has one holder of a relation; repeats say something else."""
     for _ in range(4):
         who, relation = rng.pick(people), rng.pick(RELATIONS)
         if (who, relation) not in used:
             used.add((who, relation))
-            return f"Dated {rng.between(1990, 2020)}: the {relation} of {who} is {rng.pick(people)}.\n"
+            whom = rng.pick(chain if rng.random() < similarity else people)
+            return f"Dated {rng.between(1990, 2020)}: the {relation} of {who} is {whom}.\n"
     return f"Dated {rng.between(1990, 2020)}: {rng.pick(people)} and {rng.pick(people)} met once.\n"
 
 

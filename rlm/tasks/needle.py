@@ -33,7 +33,8 @@ def needle(
 
     Args:
         depth: where the record stands, 0 to 1; None draws a decile.
-        n_distractor: records whose key differs in one word.
+        n_distractor: records whose key differs in one word (in two where there are more than 20), up to 10,000; fewer
+            where they would fill more than a third of the text, and stated in meta.
         collisions: distractors may carry the gold value under another key (searching for values is then useless).
         paraphrase: 0 the question uses the record's words; 1 synonyms; 2 the owner is described by kinship, and the
             kinship is a record of its own elsewhere.
@@ -61,8 +62,10 @@ def needle(
         planted.append(f"{owner} is the {relation} of {who}.\n")
     keys = {(adjective, noun, owner)}
     distractors: list[str] = []
-    room = max(0, length_chars // 3)
-    while len(distractors) < n_distractor and room > 0:
+    most = min(n_distractor, max(1, length_chars // 180))  # a third of the text at most
+    for _ in range(50 * most):
+        if len(distractors) == most:
+            break
         key = [adjective, noun, owner]
         slot = rng.below(3)
         if n_distractor > 20:  # more distractors than one-word neighbours exist: vary two words
@@ -76,7 +79,6 @@ def needle(
             if slot == 1
             else f"{rng.pick(first)} {rng.pick(last)}"
         )
-        room -= 60
         if tuple(key) in keys:
             continue
         keys.add((key[0], key[1], key[2]))

@@ -25,7 +25,9 @@ def pairs(
     density: float = 0.1,
     n_labels: int = 6,
     k: int = 6,
+    lenient: bool = False,
     split: str = "train",
+    subject: str = "package",
 ) -> Stream:
     """All pairs of users that satisfy a predicate on the hidden labels of their records.
 
@@ -34,14 +36,15 @@ def pairs(
         ask: one of `QUERIES`.
         n_users: users, lowered when the length has no room.
         density: share of all pairs in the answer, 0 to 0.5. Listing all pairs scores F1 = 2p/(1+p), kept in meta.
-        n_labels, k, split: see `labels.labeller`.
+        n_labels, k, split, subject: see `labels.labeller`.
+        lenient: a pair may be given in either order.
     """
     if ask not in QUERIES or not 0 <= density <= 0.5:
         raise ValueError(f"ask={ask!r}, density={density}: allowed are {'|'.join(QUERIES)}, 0 to 0.5")
     if n_labels < 4:
         raise ValueError(f"n_labels is {n_labels}; the pair queries need at least 4")
-    source = labeller(tier, n_labels, k, split)
-    guess = keyword_baseline(tier, n_labels, k, split)
+    source = labeller(tier, n_labels, k, split, subject)
+    guess = keyword_baseline(tier, n_labels, k, split, subject)
     n_users = max(2, min(n_users, length_chars // (6 * RECORD_ROOM)))
     users: list[int] = sorted({10_000 + rng.below(80_000) for _ in range(n_users)})
     a, b, *others = rng.some(source.labels, len(source.labels))
@@ -100,10 +103,10 @@ def pairs(
     return Spec(
         _question(ask, source.rubric, a, b, i, j),
         tuple(brute),
-        "pairs",
+        "pairs_lenient" if lenient else "pairs",
         {
             "records": records,
-            "label_args": (tier, n_labels, k, split),
+            "label_args": (tier, n_labels, k, split, subject),
             "ask": ask,
             "ask_args": (a, b, i, j),
             "users": len(listed),

@@ -82,18 +82,18 @@ def _rss():
 
 
 @pytest.mark.parametrize(
-    "code",
+    "code,told",
     [
-        "import sys; sys.exit(3)",
-        "import os; os._exit(1)",
-        "raise KeyboardInterrupt",
-        "import ctypes; ctypes.string_at(0)",
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import os; os._exit(1)", "variables are gone"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("import ctypes; ctypes.string_at(0)", "variables are gone"),
     ],
 )
-def test_ways_to_die(play, code):
-    result = play([code, "submit(len(context))"])
-    assert result.status is Status.ANSWERED and result.answer == "3"
-    assert shown(result, 0)
+def test_ways_to_die(play, code, told):
+    result = play(["kept = 1", code, "submit([len(context), 'kept' in globals()])"])
+    assert result.status is Status.ANSWERED and told in shown(result, 1)
+    assert result.answer == f"[3, {str('gone' not in told).lower()}]"
 
 
 def test_an_endless_cell_is_stopped(play):
@@ -154,6 +154,35 @@ def test_a_late_thread_prints_nowhere(play, capfd):
     assert "LATE" not in capfd.readouterr().out
     assert "LATE" not in shown(result, 0)
     assert "own" in shown(result, 1)
+
+
+def test_what_is_printed_between_cells_is_set_apart(play, capfd):
+    code = (
+        "import subprocess, threading, time\ndef late():\n    time.sleep(0.2)\n    print('LATE')\n"
+        "threading.Thread(target=late, daemon=True).start()\nx = subprocess.Popen('sleep 0.2; echo CHILD', shell=True)"
+    )
+    model = ScriptedLM(
+        [block(code), block("print('own')"), block("print('next')"), block("submit(1)")],
+        delay=lambda tags: 1.0 if tags["turn"] == 1 else 0.0,
+    )
+    result = play([], lm=model)
+    late, own = shown(result, 1).split("[this cell]")
+    assert "printed after the last cell had ended" in late and "LATE" in late and "CHILD" in late
+    assert "own" in own and "LATE" not in own
+    assert "LATE" not in shown(result, 2) and "set apart" not in shown(result, 2)
+    assert "LATE" not in capfd.readouterr().out
+
+
+def test_output_holds_no_mark(play):
+    codes = ["print('a', flush=True)\nimport os; os._exit(1)", "print('b', flush=True)\nwhile True: pass", "submit(1)"]
+    result = play(codes, limits=Limits(cell_s=0.3))
+    for turn, text in enumerate("ab"):
+        assert f"\n{text}\n" in shown(result, turn) and "cell " not in shown(result, turn).split("</output")[0]
+
+
+def test_memory_limit_may_be_off(play):
+    result = play(["import resource\nsubmit(resource.getrlimit(resource.RLIMIT_AS)[0])"], limits=Limits(mem_bytes=None))
+    assert int(result.answer) == -1 or int(result.answer) > 1 << 38
 
 
 def test_odd_contexts(play):

@@ -64,6 +64,8 @@ def test_nothing_of_the_host_is_found(play, monkeypatch):
     assert result.status is Status.ANSWERED, result.trace.root.messages[-1]
     found, n_fds, cwd = __import__("json").loads(result.answer)
     assert found == [] and n_fds <= 6
+    found, *_ = __import__("json").loads(play([code], "987654321").answer)
+    assert found  # the hunt does find what is there
     assert "palaestra" not in cwd and str(task.gold) not in result.answer
 
 

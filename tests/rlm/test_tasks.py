@@ -23,6 +23,14 @@ from palaestra.rlm.tasks.code import closure, imported
 from palaestra.rlm.tasks.labels import KEYWORDS, keyword_baseline, labeller
 from palaestra.rlm.tasks.leaf import OracleLM, leaf_accuracy
 
+SEEDS = int(os.environ.get("PALAESTRA_RLM_SEEDS", "0"))  # seeds of each gold test; 0: the number given there
+
+
+def seeds(n):
+    """Seeds of a test of gold answers."""
+    return range(SEEDS or n)
+
+
 SETTINGS = [
     ("needle", {}),
     ("needle", {"paraphrase": 2, "form": "split", "base": 16, "n_distractor": 40, "collisions": True}),
@@ -133,7 +141,7 @@ def topic(text, question):
 @pytest.mark.parametrize("ask", ["count", "extreme", "compare", "user", "month", "conditional"])
 @pytest.mark.parametrize("tier", ["T0", "T1", "T2"])
 def test_linear_gold(ask, tier):
-    for seed in range(12):
+    for seed in seeds(12):
         task = generate("linear", seed, 6_000, tier=tier, ask=ask)
         data = [(d, u, printed_label(t) if tier == "T0" else topic(t, tier)) for d, u, t in rows(task.context)]
         counts = Counter(label for _, _, label in data)
@@ -169,7 +177,7 @@ def test_linear_gold(ask, tier):
 
 @pytest.mark.parametrize("ask", ["symmetric", "dated", "asymmetric", "exact"])
 def test_pairs_gold(ask):
-    for seed in range(12):
+    for seed in seeds(12):
         task = generate("pairs", seed, 12_000, tier="T0", ask=ask, n_users=10, density=0.3)
         per = {}
         for date, user, text in rows(task.context):
@@ -198,7 +206,7 @@ def test_pairs_gold(ask):
 
 
 def test_needle_gold():
-    for seed in range(60):
+    for seed in seeds(60):
         task = generate("needle", seed, 4_000, form="split" if seed % 2 else "inline", n_distractor=5)
         adjective, noun, owner = re.search(r"the (\w+) (\w+) code of (.+)\? A", task.question).groups()
         found = re.findall(rf"The {adjective} {noun} code of {owner}\sis (\w+)\.", task.context)
@@ -207,7 +215,7 @@ def test_needle_gold():
 
 
 def test_needle_by_kinship():
-    for seed in range(40):
+    for seed in seeds(40):
         task = generate("needle", seed, 4_000, paraphrase=2, n_distractor=5)
         adjective, noun, who, relation = re.search(
             r"the (\w+) (\w+) \w+ (?:kept by|belonging to|assigned to) (.+)'s (\w+)\?", task.question
@@ -217,7 +225,7 @@ def test_needle_by_kinship():
 
 
 def test_multihop_gold():
-    for seed in range(40):
+    for seed in seeds(40):
         hops = 1 + seed % 4
         task = generate("multihop", seed, 20_000, hops=hops, ask="reach" if seed % 3 == 0 else "lookup")
         documents = "".join(task.context)
@@ -251,7 +259,7 @@ def test_multihop_gold():
 
 @pytest.mark.parametrize("ask", sorted(CODE_QUESTIONS))
 def test_code_gold(ask):
-    for seed in range(4):
+    for seed in seeds(4):
         task = generate("code", seed, 40_000, ask=ask)
         path = task.meta["path"]
         tree = ast.parse(task.context[path])
@@ -314,7 +322,7 @@ def test_code_answers_are_not_cpythons():
 
 
 def test_extras_gold():
-    for seed in range(30):
+    for seed in seeds(30):
         task = generate("anomaly", seed, 3_000)
         balance, bad = 1000, []
         for number, change, told in re.findall(r"(\d+) change=([+-]\d+) balance=(-?\d+)", task.context):
@@ -401,6 +409,13 @@ def test_pair_scorer(gold, answer, value):
     assert score("pairs", gold, answer).value == pytest.approx(value)
 
 
+def test_lenient_pairs_may_be_turned_round():
+    task = generate("pairs", 3, 12_000, tier="T0", density=0.3, lenient=True)
+    turned = "\n".join(f"{hi}, {lo}" for lo, hi in task.gold)
+    assert score(task.kind, task.gold, turned).value == 1.0 and score("pairs", task.gold, turned).value == 0.0
+    assert score("pairs_lenient", [(1, 2)], "2, 1\n1, 2").value == pytest.approx(2 / 3)
+
+
 def test_listing_all_pairs_is_not_free():
     everything = "\n".join(f"{a}, {b}" for a, b in combinations(range(1, 101), 2))
     gold = [(1, 2), (3, 4)]
@@ -425,6 +440,39 @@ def test_the_host_reads_every_label_back(tier):
         source = labeller(tier, 6, k)
         for label in source.labels * 20:
             assert source.label_of(source.text(rng, label)) == label
+
+
+@pytest.mark.parametrize(
+    "subject,labels", [("kind", {"class", "function", "method"}), ("raises", {"raises", "silent"})]
+)
+def test_other_subjects_of_real_english(subject, labels):
+    source = labeller("T3", 6, 6, "train", subject)
+    assert set(source.labels) == labels and all(name in source.rubric for name in labels)
+    task = generate("linear", 4, 8_000, tier="T3", subject=subject)
+    label = re.search(r"label (\w+)\?", task.question)[1]
+    read = [source.label_of(text) for _, _, text in rows(task.context)]
+    assert None not in read and read.count(label) == task.gold
+
+
+def test_every_template_count_up_to_200_is_had():
+    from palaestra.rlm.tasks.base import Rng
+
+    for k in (1, 3, 7, 50, 200):
+        source, rng = labeller("T1", 6, k), Rng(1)
+        texts = {source.text(rng, "weather") for _ in range(6_000)}
+        assert k <= len(texts) <= k + 6
+
+
+def test_hard_negatives_share_the_relation_and_a_person():
+    task = generate("multihop", 5, 60_000, hops=2, similarity=0.5)
+    start, first = task.meta["start"], task.meta["path"][0]
+    decoys = [d for d in task.context if re.search(rf"the {first} of .+ is {start}\.", d)]
+    assert decoys and not any(start in d for d in generate("multihop", 5, 60_000, similarity=0.0).context[-1:])
+
+
+def test_thousands_of_distractors():
+    task = generate("needle", 2, 1_000_000, n_distractor=4_000)
+    assert task.meta["distractors"] == 4_000 and task.context.count(" code of ") == 4_001
 
 
 def test_held_out_templates_are_disjoint():
@@ -489,6 +537,7 @@ def test_oracle_model_and_leaf_accuracy():
         (lambda: generate("pairs", 1, density=2), "density=2"),
         (lambda: generate("multihop", 1, 1_000, hops=8), "needs about"),
         (lambda: generate("code", 1, ask="size"), "ask is 'size'"),
+        (lambda: generate("linear", 1, tier="T3", subject="mood"), "subject is 'mood'"),
     ],
 )
 def test_bad_knobs_are_named(call, message):

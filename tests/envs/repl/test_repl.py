@@ -224,6 +224,18 @@ def test_unknown_knob_is_named():
         pl.make(ID, family="x").reset(seed=0)
 
 
+def test_length_may_be_drawn():
+    env = pl.make(ID, length=[1_000, 100_000], tier="T0", secret="t").unwrapped
+    lengths = []
+    for seed in range(60):
+        env.reset(seed=seed)
+        lengths.append(len(env._long.context))
+    assert min(lengths) < 3_000 and max(lengths) > 40_000
+    assert 20 <= sum(n < 10_000 for n in lengths) <= 40  # uniform in the logarithm
+    with pytest.raises(ValueError, match="length is"):
+        pl.make(ID, length=[9, 2]).reset(seed=0)
+
+
 def test_gymnasium_finds_it():
     env = gymnasium.make(ID, length=2_000)
     assert env.reset(seed=0)[1]["task_id"].startswith(ID)
