@@ -9,12 +9,13 @@ The stub is an OpenAI-compatible server in a process of its own that answers at 
 message is a turn and gets the next scripted block; any other one is a sub-call and gets "ok" after a delay. Each
 measurement is one process: an unmeasured run, then the measured one.
 
-    turn       the stub's last byte of a turn to the arrival of the next, minus the same for a bare client loop
+    turn       the stub's last byte of a turn to the arrival of the next, minus the same for a bare loop over our model client
     floor      wall time of a run of one turn
     batch      one cell with 256 sub-calls of 200 ms
     children   one cell with 16 recursive children that answer at once
-    cpu        processor time of the client process a sub-call, minus the same for a bare client loop
+    cpu        processor time of the client process a sub-call, minus the same for a bare loop over our model client
     peak       growth of the client's peak memory over the context itself
+    shared     memory of all guest processes (proportional set size) while 16 conversations hold one context
     kill       a cell that never ends, limit 0.5 s: time over the limit
 
 `rlms` runs in its own interpreter with environment "local", its default: model code runs inside the host process there,
@@ -41,7 +42,7 @@ RECORD = "Date: 2024-03-17 || User: 48211 || Instance: a note that says nothing 
 TURNS = 10
 TARGETS = {
     "turn": "<= 1 ms, flat", "logged turn": "<= 2 ms, <= 20 KB", "floor": "<= 30 ms", "batch": "<= 0.6 s",
-    "children": "<= 0.4 s", "cpu": "<= 0.7 ms", "peak": "<= 8 MB host buffers", "kill": "<= 0.2 s",
+    "children": "<= 0.4 s", "shared": "<= 1.5 x context", "cpu": "<= 0.7 ms", "peak": "<= 8 MB host buffers", "kill": "<= 0.2 s",
 }  # fmt: skip
 
 
@@ -194,6 +195,49 @@ def in_process() -> dict[str, Any]:
     return asyncio.run(main())
 
 
+def proportional_kb() -> int:
+    """Proportional set sizes of all descendants of this process: shared pages count once."""
+    total, todo = 0, [os.getpid()]
+    while todo:
+        pid = todo.pop()
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                todo += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+            if pid != os.getpid():
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        except OSError:
+            continue
+    return total
+
+
+def shared(size: int, n: int = 16) -> dict[str, Any]:
+    """`n` conversations on one context, each after three cells, held there while memory is read."""
+    from palaestra.rlm import RLM, Context
+    from palaestra.rlm.testing import ScriptedLM
+
+    async def main() -> dict[str, Any]:
+        waiting, go = [0], asyncio.Event()
+
+        async def held() -> str:
+            waiting[0] += 1
+            await go.wait()
+            return SUBMIT
+
+        model = ScriptedLM(lambda messages, tags: block("print(len(context))") if tags["turn"] < 3 else held())
+        context = Context.of(RECORD * (size // len(RECORD)))
+        async with RLM(model) as rlm:
+            runs = [asyncio.ensure_future(rlm.run(context, "q")) for _ in range(n)]
+            while waiting[0] < n:
+                await asyncio.sleep(0.05)
+            kb = proportional_kb()
+            go.set()
+            await asyncio.gather(*runs)
+        return {"pss_kb": kb, "times": kb * 1024 / size}
+
+    return asyncio.run(main())
+
+
 def official(case: str, size: int, url: str, name: str) -> dict[str, Any]:
     from rlm import RLM
     from rlm.logger import RLMLogger
@@ -221,7 +265,7 @@ def official(case: str, size: int, url: str, name: str) -> dict[str, Any]:
 
 
 def bare(case: str, size: int, url: str, name: str) -> dict[str, Any]:
-    """The client library alone: the floor of a turn and of a sub-call."""
+    """Our model client alone: the floor of a turn and of a sub-call."""
     from palaestra.lm import OpenAIModel
 
     async def main() -> dict[str, Any]:
@@ -303,7 +347,7 @@ def collect(options: argparse.Namespace, url: str) -> list[tuple[str, str, str, 
     floor_cpu = low([
         measure(sys.executable, "bare", "cpu", 0, url, f"bare{next(counter)}")["cpu"] for _ in range(options.repeat)
     ])  # fmt: skip
-    rows: list[tuple[str, str, str, str]] = [("client library alone, gap between turns", f"{floor_gap:.2f} ms", "", "")]
+    rows: list[tuple[str, str, str, str]] = [("our model client alone, gap between turns", f"{floor_gap:.2f} ms", "", "")]
 
     def add(label: str, target: str, found: dict[str, list[dict[str, Any]]], show: Any) -> None:
         rows.append((label, show(found["ours"]), show(found["official"]) if "official" in found else "", target))
@@ -340,7 +384,7 @@ def collect(options: argparse.Namespace, url: str) -> list[tuple[str, str, str, 
     )
     add(
         "processor time a sub-call", TARGETS["cpu"], runs("cpu", 0),
-        lambda r: f"{1000 * low([x['cpu'] for x in r]) / 256:.2f} ms, {1000 * (low([x['cpu'] for x in r]) - floor_cpu) / 256:.2f} without the client library",
+        lambda r: f"{1000 * low([x['cpu'] for x in r]) / 256:.2f} ms, {1000 * (low([x['cpu'] for x in r]) - floor_cpu) / 256:.2f} more than our model client alone",
     )  # fmt: skip
     bare_runs = [json.loads(_out([sys.executable, "-P", __file__, "inprocess"])) for _ in range(options.repeat)]
     for key, label, scale, unit in (
@@ -349,6 +393,12 @@ def collect(options: argparse.Namespace, url: str) -> list[tuple[str, str, str, 
         ("cpu", "processor time a sub-call, model in the process", 1000, "ms"),
     ):
         rows.append((label, f"{scale * low([r[key] for r in bare_runs]):.2f} {unit}", "", TARGETS[key]))
+    largest = max(options.sizes)
+    held = json.loads(_out([sys.executable, "-P", __file__, "shared", str(largest)]))
+    rows.append((
+        f"16 conversations on one context of {largest:,}",
+        f"{held['pss_kb'] / 1024:.0f} MB in all, {held['times']:.2f} x context", "", TARGETS["shared"],
+    ))  # fmt: skip
     kills = [measure(sys.executable, "ours", "kill", 0, url, f"kill{next(counter)}") for _ in range(options.repeat)]
     rows.append(
         (
@@ -378,6 +428,8 @@ if __name__ == "__main__":
         asyncio.run(stub_main())
     elif sys.argv[1:2] == ["inprocess"]:
         print(json.dumps(in_process()))
+    elif sys.argv[1:2] == ["shared"]:
+        print(json.dumps(shared(int(sys.argv[2]))))
     elif sys.argv[1:2] == ["one"]:
         who, case, size, url, name = sys.argv[2:]
         print(json.dumps({"ours": ours, "official": official, "bare": bare}[who](case, int(size), url, name)))
