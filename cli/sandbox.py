@@ -143,6 +143,8 @@ def image(
     """Build the container image of the docker backend: from this machine's interpreter, or from Debian packages.
 
     The same interpreter, or the same packages, give the same SHA-256.
+
+    Examples: `palaestra sandbox image`, `palaestra sandbox image --debian bookworm`
     """
     from ..sandbox.image import build, save
 

@@ -1,5 +1,6 @@
 """The command line as a whole: every verb explains itself, errors are one line, exit codes mean something."""
 
+import os
 import subprocess
 import sys
 
@@ -32,6 +33,32 @@ def test_every_verb_has_help(verb):
     shown = CliRunner().invoke(APP, [verb, "--help"])
     assert shown.exit_code == 0, shown.output
     assert len(shown.output) > 200
+
+
+def commands(found, path=()):
+    """(words, command) of every verb and of every verb below it."""
+    inner = getattr(found, "commands", None)
+    for name, command in (inner or {}).items():
+        yield from commands(command, (*path, name))
+    if not inner:
+        yield path, found
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    commands(typer.main.get_command(APP)),
+    ids=lambda v: "-".join(v) if isinstance(v, tuple) else "",
+)
+def test_help_has_an_example_and_a_word_on_every_parameter(words, command):
+    assert "Example" in (command.help or "") + (command.epilog or "")
+    assert not [p.name for p in command.params if not getattr(p, "help", None) and p.name != "help"]
+
+
+def test_completion_of_a_shell():
+    variables = {"_PALAESTRA_COMPLETE": "complete_bash", "COMP_WORDS": "palaestra tr", "COMP_CWORD": "1"}
+    code = "from palaestra.cli import main; import sys; sys.argv = ['palaestra']; main()"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True)
+    assert done.stdout.split() == ["train"], done.stderr
 
 
 def test_version():
