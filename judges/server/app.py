@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -51,8 +50,6 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if any(judge.kind == "llm" for judge in state.service.judges.values()):
-            import_module("openai")  # takes half a second, which the first request should not pay
         jobs.restart_unfinished()
         yield
         state.lifecycle.state = "draining"
