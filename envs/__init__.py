@@ -2,7 +2,7 @@
 
 The interface in full:
 
-    env(id, *, max_turns=None, max_reward=1.0, blocking=False, local_only=(), oracle=None)  decorates a function
+    env(id, *, max_turns=None, max_reward=1.0, feedback_bits=3.0, blocking=False, local_only=(), oracle=None)  decorates
     register(id, class_or_function_or_"module:name", **kwargs)
     make(id, **knobs_and_settings) -> TextEnv           list_envs() -> list[Entry]  (also `envs.list`)
     make_vec(id, num_envs, *, mode="sync"|"async", **knobs) -> gymnasium.vector.VectorEnv

@@ -109,7 +109,7 @@ print(json.dumps(out))
 def test_transcripts_are_the_same_in_every_process():
     ids = [id for id in IDS if id not in ("palaestra/Code-v0", "palaestra/RecursiveREPL-v0")]  # those need a sandbox
     seen = set()
-    for hash_seed in ("0", "1", "123"):
+    for hash_seed in ("0", "123"):
         done = subprocess.run(
             [sys.executable, "-c", TRANSCRIPT, *ids],
             capture_output=True,
