@@ -197,9 +197,9 @@ def page(rows: list[tuple[str, str, str]], before: float, after: float) -> str:
     return (
         "# Environments: speed\n\n"
         f"`python -m benchmarks.envs --write docs/benchmarks/envs.md` on {os.cpu_count()} cores (Python "
-        f"{platform.python_version()}), load average {before:.1f} before and {after:.1f} after. Rates are per second of "
-        "processor time. Latencies are wall time: where the load is above the number of cores, medians show the work "
-        "itself, 95th and 99th percentiles show the waiting as well.\n\n"
+        f"{platform.python_version()}), load average {before:.1f} before and {after:.1f} after. Rates are per second "
+        "of processor time. Latencies are wall time: where the load is above the number of cores, medians show the "
+        "work itself, 95th and 99th percentiles show the waiting as well.\n\n"
         "| what | measured | target |\n|---|---|---|\n" + "\n".join(lines) + "\n"
     )
 

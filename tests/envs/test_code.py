@@ -1,6 +1,7 @@
 """Code tasks: families and their solutions, feedback without hidden outputs, formats, checkers.
 
-The default run takes a few seeds of each family; PALAESTRA_CODE_SEEDS=200 takes as many as one wants.
+The default run takes a few seeds of each family; PALAESTRA_CODE_SEEDS=200 takes as many as one wants (about ten minutes
+of two cores; a quarter of the seeds for the slow solutions).
 """
 
 import base64
