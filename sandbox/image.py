@@ -134,7 +134,7 @@ def debian_command(suite: str, mirror: str | None) -> list[str]:
         words.append(f'--customize-hook=rm -rf "$1/{link}" && ln -s {target} "$1/{link}"')
     words.append('--customize-hook=mkdir -p "$1/box" "$1/palaestra"')
     # What nobody needs, and what differs between builds: compiled Python, logs, caches.
-    words.append('--customize-hook=find "$1" -name __pycache__ -prune -exec rm -rf {} +')
+    words.append('--customize-hook=find "$1/usr" -xdev -name __pycache__ -prune -exec rm -rf {} +')
     words.append(f'--customize-hook=cd "$1" && rm -rf {" ".join(UNNEEDED)}')
     return [*words, suite, "-", *([mirror] if mirror else [])]
 
