@@ -124,18 +124,19 @@ def training_memory(
         copies: further whole copies of the weights (reference, teacher, the engine of an asynchronous run).
         tokens: padded tokens of a micro-batch (``train.token_budget``).
         head_chunk: positions whose logits exist at once.
-        recompute: gradient checkpointing keeps the input of each layer only.
+        recompute: gradient checkpointing keeps the input of each layer, and what one layer saves.
         devices: over how many processes weights, gradients and moments are divided.
     """
     weights = shape.parameters * bytes_each
-    inner = 3 * shape.mlp + (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
-    per_layer = shape.hidden if recompute else 4 * shape.hidden + inner
+    # What autograd saves in a Hugging Face layer, counted: norms, projections, attention, gated MLP.
+    layer = 6 * shape.hidden + 4 * (shape.heads + shape.kv_heads) * shape.head_dim + 4 * shape.mlp
+    kept = shape.layers * shape.hidden + layer if recompute else shape.layers * layer
     return Memory(
         weights=weights / devices,
         gradients=weights / devices,
         optimiser=2 * weights / devices,
         copies=copies * weights,
-        activations=tokens * shape.layers * per_layer * bytes_each,
+        activations=tokens * kept * bytes_each,
         logits=3 * min(head_chunk, tokens) * shape.vocabulary * 4,
     )
 

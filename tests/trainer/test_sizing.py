@@ -50,6 +50,28 @@ def test_optimiser_state_is_what_torch_allocates(policy):
     assert memory.gradients == pytest.approx(sum(p.grad.nbytes for p in policy.model.parameters()), rel=0.02)
 
 
+def test_activations_are_what_autograd_saves():
+    import torch
+
+    from palaestra.trainer.config import PolicyConfig
+    from palaestra.trainer.policy import load_policy
+
+    model = load_policy(PolicyConfig(characters="0123456789", layers=3, hidden=96, heads=4, mlp=256)).model
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    saved: dict[int, torch.Tensor] = {}
+
+    def keep(tensor):
+        if tensor.untyped_storage().data_ptr() not in own:
+            saved[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.model(input_ids=torch.ones(4, 64, dtype=torch.long), use_cache=False)
+    found = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    expected = training_memory(Shape.of(model.config.to_dict()), tokens=4 * 64).activations
+    assert expected == pytest.approx(found, rel=0.06)
+
+
 def test_speeds_move_the_way_they_must():
     fast = train_tokens_per_second(QWEN3_0_6B, 989e12, 512)
     assert fast > train_tokens_per_second(QWEN3_8B, 989e12, 512) * 8
