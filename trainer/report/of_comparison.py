@@ -21,7 +21,7 @@ def comparison_page(folder: Path, report: dict[str, Any]) -> Page:
     rows = {str(label): row for label, row in dict(report["rows"]).items() if isinstance(row, dict)}
     labels = [label for label in rows if label != "start"]
     page = Page(
-        f"{' against '.join(labels) or 'Nothing yet'}", "objectives from one start, on the same tasks and seeds"
+        f"Compared: {', '.join(labels) or 'nothing yet'}", "objectives from one start, on the same tasks and seeds"
     )
     try:
         page.add(note((folder / "report.md").read_text(encoding="utf-8").split("\n\n")[0]))
@@ -45,9 +45,10 @@ def comparison_page(folder: Path, report: dict[str, Any]) -> Page:
 
 
 def _cells(rows: dict[str, dict[str, Any]], caption: str) -> Raw:
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    body = [[label, *(_cell(row.get(column)) for column in columns)] for label, row in rows.items()]
-    return table(["", *columns], body, caption)
+    """A table with a column an objective: there are few of them, so that it fits a printed page."""
+    measures = list(dict.fromkeys(column for row in rows.values() for column in row))
+    body = [[measure, *(_cell(row.get(measure)) for row in rows.values())] for measure in measures]
+    return table(["", *rows], body, caption)
 
 
 def _cell(value: Any) -> str | None:

@@ -42,7 +42,7 @@ summary { cursor: pointer; } .tag { border-radius: 99px; padding: .05rem .55rem;
 .msg b { display: block; font: 600 .75rem system-ui, sans-serif; color: var(--soft); }
 .msg.assistant { border-left: 3px solid var(--mark); } .msg.feedback { border-left: 3px solid var(--bad); }
 @media print { details, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } body { max-width: none; padding: 0;
-  font-size: 11pt; } }
+  font-size: 11pt; } table { font-size: 9pt; display: table; } td.num { white-space: normal; } }
 """
 
 
@@ -90,7 +90,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str
 
 def _cell(cell: object) -> str:
     if cell is None:
-        return '<td class="none">-</td>'
+        return '<td class="num none">-</td>'
     shown = _html(cell)
     numeric = isinstance(cell, (int, float)) or shown[:1].isdigit() or shown[:2].lstrip("+-−").isdigit()
     return f'<td class="num">{shown}</td>' if numeric else f"<td>{shown}</td>"
