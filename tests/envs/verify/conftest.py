@@ -24,9 +24,9 @@ def cases():
 
 @pytest.fixture(scope="session")
 def further_cases():
-    """The cases of the text file, read by the benchmark's loader."""
+    """The cases of the text files, read by the benchmark's loader."""
     path = Path(__file__).parents[3] / "benchmarks" / "math_cases.py"
     spec = importlib.util.spec_from_file_location("math_case_files", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return list(module.load(module.FURTHER))
+    return [case for name in ("math_more.txt", "math_rules.txt") for case in module.load(module.DATA / name)]
