@@ -241,7 +241,7 @@ class Values:
                 not every
                 and found >= ENOUGH_POINTS
                 and tried >= MIN_TRIED
-                and isinstance(next(iter(point.values())), Fraction)
+                and isinstance(next(iter(point.values()), None), Fraction)
             ):
                 continue
             evaluate = Evaluator(

@@ -429,7 +429,7 @@ class Parser(Cursor):
         token = self.token
         if token.kind == "end":
             raise bad("missing subscript")
-        if token.kind in ("num", "word") and len(token.value) > 1:
+        if (token.kind == "word" or (token.kind == "num" and token.value.isdigit())) and len(token.value) > 1:
             rest = token.value[1:]
             self.tokens[self.at] = Token(token.kind, rest, False, number_node(rest) if token.kind == "num" else None)
             if token.kind == "num":

@@ -196,7 +196,8 @@ def parse_unit(text: str) -> Unit | None:
                 continue
             if word.lower() in _FILLER:
                 continue
-            unit = lookup(word) or Unit(Fraction(1), ((singular(word.lower()), 1),), False)
+            # The space keeps a word such as "pm" or "sym" apart from the kinds of nodes.
+            unit = lookup(word) or Unit(Fraction(1), ((f" {singular(word.lower())}", 1),), False)
             last = power(unit, sign * (pending or 1)) if sign * (pending or 1) != 1 else unit
             sign, pending = 1, 0
         else:

@@ -81,6 +81,28 @@ def test_expensive_answers_are_wrong_within_a_second(answer):
     assert time.perf_counter() - start < 1.5
 
 
+@pytest.mark.parametrize(
+    "word", ["num", "sym", "const", "add", "mul", "div", "neg", "pow", "root", "fn", "pct", "pm", "qty", "set", "rel"]
+)
+def test_units_named_like_parts_of_the_tree(word):
+    for answer in (f"30\\text{{ {word}}}", f"30 {word}s", f"x+30\\text{{ {word}}}", f"\\pm 3\\text{{ {word}}}"):
+        for gold in (r"\sqrt{17}", "x+y", "30", r"30\text{ cm}", "[1,2]"):
+            assert equal(gold, answer).reason in Reason
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (r"\frac{5\pm\sqrt{13}}{6}", r"\frac{5\pm\sqrt{13}}{6}<10,100"),  # an inequality without a letter
+        ("3f_{16}", r"3f_{16}_0.27\overline{27}"),  # a subscript that is no plain number
+        ("i", r"\binom{1+i}{1-i}"),  # complex numbers in a function of whole ones
+        ("2-3i", "(2-3i)!"),
+    ],
+)
+def test_odd_combinations_have_a_verdict(gold, answer):
+    assert compare_texts(gold, answer).reason in Reason
+
+
 def test_a_megabyte():
     start = time.perf_counter()
     assert not verify("5", "\\boxed{" + "9" * 1_000_000 + "}")
