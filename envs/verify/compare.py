@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,7 @@ from .textual import (
 )
 from .verdict import Reason, Unreadable
 
+_log = logging.getLogger(__name__)
 LIGHT_STEPS = 20_000
 HEAVY_STEPS = 400_000
 
@@ -142,6 +144,10 @@ def compare_texts(gold: str, answer: str, heavy: bool = True) -> Result:
         return Result(False, error.reason)
     except RecursionError:
         return Result(False, Reason.TOO_LARGE)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+        # A defect of ours that an answer has found. It must not earn more than being wrong, such as a rollout unscored.
+        _log.warning("the answer %.200r broke the comparison", answer, exc_info=True)
+        return Result(False, Reason.UNDECIDED)
 
 
 def _compare(gold: str, answer: str, heavy: bool) -> Result:

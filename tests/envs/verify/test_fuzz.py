@@ -99,8 +99,15 @@ def test_units_named_like_parts_of_the_tree(word):
         ("2-3i", "(2-3i)!"),
     ],
 )
-def test_odd_combinations_have_a_verdict(gold, answer):
+def test_odd_combinations_have_a_verdict(gold, answer, caplog):
     assert compare_texts(gold, answer).reason in Reason
+    assert not caplog.records
+
+
+def test_a_defect_makes_an_answer_wrong_and_is_logged(monkeypatch, caplog):
+    monkeypatch.setattr("palaestra.envs.verify.compare.readings", lambda text: 1 / 0)
+    assert compare_texts("x+1", "1+x").reason is Reason.UNDECIDED
+    assert "broke the comparison" in caplog.text
 
 
 def test_a_megabyte():
