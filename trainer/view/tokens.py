@@ -40,7 +40,7 @@ class TokenTexts:
 
     def _one(self, token: Any) -> str:
         if self.tokenizer is None or not isinstance(token, int) or not 0 <= token < 2**31:
-            return str(token)
+            return f"{token} "
         text = self.tokenizer.decode([token], skip_special_tokens=False)
         # Parts of a character and pieces that decode to nothing are shown as the vocabulary has them.
         return text if text and "\ufffd" not in text else self.tokenizer.id_to_token(token) or str(token)
