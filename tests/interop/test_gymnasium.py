@@ -1,0 +1,43 @@
+"""Gymnasium's own comparison of two environments, and its wrappers, on ours: near and over HTTP."""
+
+import threading
+
+import gymnasium
+import pytest
+from gymnasium.utils.env_match import check_environments_match
+from gymnasium.wrappers import OrderEnforcing, RecordEpisodeStatistics, TimeLimit
+
+import palaestra as pl
+from palaestra.envs import HttpEnv
+from palaestra.envs.server.app import create_app
+
+
+@pytest.fixture(scope="module")
+def server():
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(create_app(), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.02)
+        assert thread.is_alive(), "the server ended before it started"
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.mark.parametrize("env_id", ["palaestra/Sort-v0", "palaestra/Countdown-v0", "palaestra/Lookup-v0"])
+def test_a_server_changes_nothing(server, env_id):
+    near, far = pl.make(env_id), HttpEnv(server, env_id)
+    check_environments_match(near, far, num_steps=12, seed=3)
+    near.close()
+    far.close()
+
+
+def test_a_stack_of_wrappers():
+    env = RecordEpisodeStatistics(OrderEnforcing(TimeLimit(gymnasium.make("palaestra/Sort-v0").unwrapped, 2)))
+    (message,), _ = env.reset(seed=1)
+    *_, info = env.step("".join(sorted(message["content"])))
+    assert info["episode"]["r"] == 1.0 and info["episode"]["l"] == 1
+    env.close()
