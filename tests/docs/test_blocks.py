@@ -80,12 +80,6 @@ def a_sandbox(stack, names, folder):
     names.update(ask=ask, text="a long text", sandbox=sandbox)
 
 
-def a_model_that_writes_code(stack, names, folder):
-    a_sandbox(stack, names, folder)
-    said = "```repl\nsubmit('3')\n```"
-    names.update(url=stack.enter_context(FakeOpenAI(lambda request: said)).url, text="The lift is broken. " * 50)
-
-
 def data_files(stack, names, folder):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = [{"problem": f"{n}+1?", "answer": str(n + 1)} for n in range(3)]
@@ -98,9 +92,10 @@ def data_files(stack, names, folder):
     names.update(train=[Task(id="a", prompt="2+2?")], test=[Task(id="b", prompt="2+2?")])
 
 
+ELSEWHERE = {"tutorial": "tests/docs/test_tutorial.py", "rlm": "tests/rlm/test_docs.py"}  # where their blocks are run
 PREPARE = {
     "README": judged_by_a_model, "judges": judged_by_a_model, "training": a_run_file, "sandbox": a_sandbox,
-    "rlm": a_model_that_writes_code, "environments": data_files,
+    "environments": data_files,
 }  # fmt: skip
 
 
@@ -115,8 +110,8 @@ def run(block, page, names):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_run(page, tmp_path, monkeypatch):
-    if page.stem == "tutorial":
-        pytest.skip("run whole by test_tutorial.py")
+    if page.stem in ELSEWHERE:
+        pytest.skip(f"run by {ELSEWHERE[page.stem]}")
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page", "pl": palaestra}
     with contextlib.ExitStack() as stack:
