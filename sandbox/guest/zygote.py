@@ -12,6 +12,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 from . import driver, kernel, tree, view
@@ -25,6 +26,9 @@ PRELUDE = (
     "decimal", "enum", "fractions", "functools", "heapq", "io", "itertools", "json", "math", "operator", "random",
     "re", "statistics", "string", "struct", "textwrap", "time", "traceback", "typing",
 )  # fmt: skip
+
+
+RECOUNT_S = 0.5
 
 
 class Zygote:
@@ -44,6 +48,7 @@ class Zygote:
         self.root = os.geteuid() == 0
         self.proc = -1
         self.own_pidns = -1
+        self._count, self._counted_at = 0, -RECOUNT_S
         if self.level == "I":
             self._isolate(config)
             work, box = view.WORK, view.BOX
@@ -145,7 +150,15 @@ class Zygote:
         self.confinement.apply(table, fds)
 
     def _processes_of_user(self) -> int:
-        """Threads of every process of this user, which the kernel counts against the same limit."""
+        """Threads of every process of this user, which the kernel counts against the same limit.
+
+        Looking costs more than a run does, so what was seen half a second ago still counts.
+        """
+        if time.monotonic() - self._counted_at > RECOUNT_S:
+            self._count, self._counted_at = self._count_processes(), time.monotonic()
+        return self._count
+
+    def _count_processes(self) -> int:
         uid, count = str(os.geteuid()), 0
         for name in os.listdir("/proc"):
             if name.isdigit():
