@@ -55,12 +55,20 @@ def register(app: typer.Typer) -> None:
 
 
 def find_run_file(name: str) -> Path:
-    """A path as given, or a ready run file of the package by its name."""
+    """A path as given, or a ready run file of the package by its name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
     path = Path(name)
     if path.suffix or path.exists():
         return path
-    ready = Path(__file__).parent.parent / "configs" / f"{name}.toml"
-    return ready if ready.exists() else path
+    ready = {file.stem: file for file in sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))}
+    if name in ready:
+        return ready[name]
+    from ..trainer import ConfigError
+
+    raise ConfigError(f"no run file {name!r}; give the path of a TOML file, or one of those here: {', '.join(ready)}")
 
 
 def _dry_run(config: Any, as_json: bool) -> int:

@@ -76,6 +76,9 @@ def test_a_failure_is_one_line_and_exit_code_1(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "missing.toml" in done.stderr
     assert "Traceback" not in done.stderr
+    done = run("train", "srot")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "'srot'" in done.stderr and "sort" in done.stderr.split("one of those here:")[1]
     done = run("check", "palaestra/Contdown-v0")
     assert done.returncode != 0
     assert "palaestra/Countdown-v0" in done.stderr + done.stdout
