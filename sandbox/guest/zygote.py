@@ -12,7 +12,6 @@ import importlib
 import os
 import signal
 import sys
-import time
 from typing import Any
 
 from . import driver, kernel, tree, view
@@ -26,9 +25,6 @@ PRELUDE = (
     "decimal", "enum", "fractions", "functools", "heapq", "io", "itertools", "json", "math", "operator", "random",
     "re", "statistics", "string", "struct", "textwrap", "time", "traceback", "typing",
 )  # fmt: skip
-
-
-RECOUNT_S = 0.5
 
 
 class Zygote:
@@ -48,7 +44,6 @@ class Zygote:
         self.root = os.geteuid() == 0
         self.proc = -1
         self.own_pidns = -1
-        self._count, self._counted_at = 0, -RECOUNT_S
         if self.level == "I":
             self._isolate(config)
             work, box = view.WORK, view.BOX
@@ -152,13 +147,8 @@ class Zygote:
     def _processes_of_user(self) -> int:
         """Threads of every process of this user, which the kernel counts against the same limit.
 
-        Looking costs more than a run does, so what was seen half a second ago still counts.
+        Looking costs as much as a run does, but an old count refuses forks a guest is entitled to.
         """
-        if time.monotonic() - self._counted_at > RECOUNT_S:
-            self._count, self._counted_at = self._count_processes(), time.monotonic()
-        return self._count
-
-    def _count_processes(self) -> int:
         uid, count = str(os.geteuid()), 0
         for name in os.listdir("/proc"):
             if name.isdigit():
