@@ -126,6 +126,19 @@ def save(
     return final
 
 
+def recover(root: Path) -> None:
+    """Finish the renames that a kill left undone; call it only while no other process writes here.
+
+    A checkpoint replaces one of the same step by deleting that first, and a kill in between leaves the new one under
+    its temporary name, complete. One that was still being written has no ``state.json`` and stays where it is.
+    """
+    for aside in root.glob(".writing-*"):
+        final = root / f"step-{aside.name.removeprefix('.writing-')}"
+        if _damage(aside) is None and (not final.exists() or _damage(final) is not None):
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(aside, final)
+
+
 def latest(root: Path) -> Checkpoint | None:
     """The newest checkpoint whose files are all as they were written; others are reported and skipped."""
     return next((found for step in reversed(steps(root)) if (found := at(root, step)) is not None), None)

@@ -177,8 +177,9 @@ class Judging:
             groups = tuple(play.group for play in wanted)
             verdicts.answers.append(Answered(question.__name__.lstrip("_"), groups, error=str(error)))
             if self.config.on_failure == "stop":
+                named = bool(self.config.url) and self.config.url in str(error)
                 raise JudgeFailed(
-                    f"judge server {self.config.url or ''}: {error}; start it again and resume, or set "
+                    f"{'' if named else f'judge server {self.config.url}: '}{error}; start it again and resume, or set "
                     'judge.on_failure = "unscored" to carry on without its groups'
                 ) from error
             verdicts.failed_groups |= {play.group.id for play in wanted}

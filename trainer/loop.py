@@ -88,6 +88,7 @@ class Trainer:
 
     def open(self) -> None:
         """Load or restore the policy, warm it up if this is a new run, and make engine and learner."""
+        ckpt.recover(self.folder.checkpoints)
         found = ckpt.latest(self.folder.checkpoints)
         settings = self.config.policy
         if found is not None and not settings.lora_rank:

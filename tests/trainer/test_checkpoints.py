@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palaestra.trainer import export, train
-from palaestra.trainer.checkpoint import CheckpointError, Retention, steps
+from palaestra.trainer.checkpoint import CheckpointError, Retention, latest, recover, save, steps
 
 
 @given(st.sets(st.integers(0, 200)), st.integers(0, 5), st.integers(0, 30), st.one_of(st.none(), st.integers(0, 200)))
@@ -36,3 +36,36 @@ def test_a_run_keeps_what_its_file_says_and_exports_it(run_sections, tmp_path):
         export(result.folder, out)
     with pytest.raises(CheckpointError, match=r"no intact checkpoint of step 3; steps there: 0, 2, 4, 5"):
         export(result.folder, tmp_path / "other", step=3)
+
+
+class Weights:
+    """What a checkpoint stores of a policy, here one text."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def save(self, folder):
+        (folder / "weights.txt").write_text(self.text)
+
+
+@pytest.mark.parametrize("half_deleted", [True, False])
+def test_a_kill_between_deleting_and_renaming_loses_nothing(tmp_path, half_deleted):
+    final = save(tmp_path, 3, Weights("new"), {}, {"cursor": 7}, Retention(1))
+    final.rename(tmp_path / ".writing-000003")
+    if half_deleted:
+        final.mkdir()
+        (final / "weights.txt").write_text("old")
+    assert latest(tmp_path) is None
+    recover(tmp_path)
+    found = latest(tmp_path)
+    assert found.step == 3 and found.state["cursor"] == 7
+    assert (found.folder / "weights.txt").read_text() == "new"
+
+
+def test_what_was_still_being_written_is_not_taken_for_a_checkpoint(tmp_path):
+    kept = save(tmp_path, 3, Weights("whole"), {}, {}, Retention(1))
+    half = tmp_path / ".writing-000004"
+    half.mkdir()
+    (half / "weights.txt").write_text("ha")
+    recover(tmp_path)
+    assert latest(tmp_path).folder == kept and steps(tmp_path) == [3]
