@@ -395,7 +395,7 @@ class Learner:
             {
                 "_kappa": (kappa * mask_BT).sum(),
                 "_kappa_squares": (kappa.square() * mask_BT).sum(),
-                "_rollout_kl": ((kappa - 1 - gap) * mask_BT).sum(),
+                "_rollout_kl": ((gap.expm1() - gap) * mask_BT).sum(),
                 "_first_tokens": mask_BT.sum(),
             }
         )

@@ -145,7 +145,7 @@ def test_staleness_is_bounded_and_every_step_says_how_far_sampler_and_learner_ar
     assert steps[-1]["version"] == 6
     learned = [step for step in steps if "ess" in step]
     assert len(learned) == 6
-    assert all(0 < step["ess"] <= 1 + 1e-6 and step["rollout_kl"] >= 0 for step in learned)
+    assert all(0 < step["ess"] <= 1 + 1e-6 and step["rollout_kl"] >= -1e-6 for step in learned)  # float32 rounding
     groups = [group for step in trained_tasks(result.folder) for group in dict.fromkeys(step)]
     assert len(groups) == len(set(groups)) == 24
 
@@ -176,8 +176,10 @@ def test_a_resumed_run_repeats_only_what_was_in_flight(sections):
     groups = [group for step in trained_tasks(second.folder) for group in dict.fromkeys(step)]
     assert len(groups) == len(set(groups))
     later = {int(group[1:-2]) for step in trained_tasks(second.folder)[3:] for group in step}
-    assert later & pending
     assert not later & done
+    dropped = sum(step["stale_groups"] for step in steps_of(second.folder)[3:])
+    waiting = {job["number"] for job in latest(second.folder / "checkpoints").state["pending"]}
+    assert len(pending - later - waiting) <= dropped  # what was in flight is trained, dropped as too old, or waits still
 
 
 def test_a_judge_that_dies_stops_the_run_with_its_step_saved(sections):
