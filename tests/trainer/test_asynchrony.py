@@ -179,7 +179,7 @@ def test_a_resumed_run_repeats_only_what_was_in_flight(sections):
     assert not later & done
     dropped = sum(step["stale_groups"] for step in steps_of(second.folder)[3:])
     waiting = {job["number"] for job in latest(second.folder / "checkpoints").state["pending"]}
-    assert len(pending - later - waiting) <= dropped  # what was in flight is trained, dropped as too old, or waits still
+    assert len(pending - later - waiting) <= dropped  # the rest is trained or waits still
 
 
 def test_a_judge_that_dies_stops_the_run_with_its_step_saved(sections):
