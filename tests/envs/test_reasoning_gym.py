@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import signal
 
 import pytest
 
@@ -52,9 +53,12 @@ def test_their_scorers_run_in_a_child_and_consolation_is_nothing(name):
 
 
 def test_a_hanging_scorer_is_killed_and_the_next_one_works(monkeypatch):
-    monkeypatch.setattr(rg_worker, "SECONDS", 0.0)
+    assert rg_worker.score_in_child("sudoku", 1, {}, "x") == pytest.approx(0.0, abs=0.05)
+    hanging = rg_worker._child.process
+    os.kill(hanging.pid, signal.SIGSTOP)
+    monkeypatch.setattr(rg_worker, "SECONDS", 0.2)
     assert rg_worker.score_in_child("sudoku", 1, {}, "x" * 1000) == 0.0
-    assert rg_worker._child is None
+    assert rg_worker._child is None and hanging.poll() == -signal.SIGKILL
     monkeypatch.setattr(rg_worker, "SECONDS", 30.0)
     assert rg_worker.score_in_child("sudoku", 1, {}, "x") == pytest.approx(0.0, abs=0.05)
 
