@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 Side = Literal["a", "b", "tie"]
 SIDES: tuple[Side, ...] = ("a", "b", "tie")
 MARGIN_BINS = 6
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,30 +215,42 @@ def read_comparisons(lines: Iterable[str]) -> list[LabelledComparison]:
     Raises:
         ValueError: naming the line and what is wrong with it.
     """
-    rows: list[LabelledComparison] = []
-    seen: set[str] = set()
+
+    def parse(row: dict[str, Any], id: str) -> LabelledComparison:
+        if row["label"] not in SIDES:
+            raise ValueError(f"label={row['label']!r} must be 'a', 'b' or 'tie'")
+        looks = tuple(look_of(order) for order in row.get("orders", ()))
+        return LabelledComparison(id=id, a=_text(row, "a"), b=_text(row, "b"), label=row["label"], looks=looks)
+
+    return read_rows(lines, parse, '{"a": text, "b": text, "label": "a"}')
+
+
+def read_rows(lines: Iterable[str], parse: Callable[[dict[str, Any], str], Row], expected: str) -> list[Row]:
+    """Labelled rows from JSON lines, each with an id of its own (the line's number when it has none).
+
+    Args:
+        lines: JSON lines; empty ones are passed over.
+        parse: makes a row of a decoded line and its id.
+        expected: what a line should look like, for the error.
+
+    Raises:
+        ValueError: naming the line and what is wrong with it.
+    """
+    rows: dict[str, Row] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            if row["label"] not in SIDES:
-                raise ValueError(f"label={row['label']!r} must be 'a', 'b' or 'tie'")
-            parsed = LabelledComparison(
-                id=str(row.get("id", number)),
-                a=_text(row, "a"),
-                b=_text(row, "b"),
-                label=row["label"],
-                looks=tuple(look_of(order) for order in row.get("orders", ())),
-            )
+            id = str(row.get("id", number))
+            parsed = parse(row, id)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             text = f"missing field {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f'line {number}: {text}; expected {{"a": text, "b": text, "label": "a"}}') from error
-        if parsed.id in seen:
-            raise ValueError(f"line {number}: id {parsed.id!r} appears twice")
-        seen.add(parsed.id)
-        rows.append(parsed)
-    return rows
+            raise ValueError(f"line {number}: {text}; expected {expected}") from error
+        if id in rows:
+            raise ValueError(f"line {number}: id {id!r} appears twice")
+        rows[id] = parsed
+    return list(rows.values())
 
 
 def look_of(order: dict[str, Any]) -> Look:

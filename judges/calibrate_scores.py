@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .calibrate import Share, binned, correlation, kappa
+from .calibrate import Share, binned, correlation, kappa, read_rows
 
 MAX_LEVELS = 12
 """With more different labels than this they are a measurement, and agreement level by level means nothing."""
@@ -149,30 +149,15 @@ def read_scores(lines: Iterable[str]) -> list[LabelledScore]:
     Raises:
         ValueError: naming the line and what is wrong with it.
     """
-    rows: list[LabelledScore] = []
-    seen: set[str] = set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            response = row["response"]
-            if not isinstance(response, str):
-                raise ValueError(f"response must be a text, got {type(response).__name__}")
-            group = json.dumps(row.get("prompt", ""), sort_keys=True)
-            parsed = LabelledScore(
-                str(row.get("id", number)), response, _label(row["label"]), _reward(row.get("reward")), group
-            )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
-            text = f"missing field {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(
-                f'line {number}: {text}; expected {{"response": text, "label": true or a number}}'
-            ) from None
-        if parsed.id in seen:
-            raise ValueError(f"line {number}: id {parsed.id!r} appears twice")
-        seen.add(parsed.id)
-        rows.append(parsed)
-    return rows
+
+    def parse(row: dict[str, Any], id: str) -> LabelledScore:
+        response = row["response"]
+        if not isinstance(response, str):
+            raise ValueError(f"response must be a text, got {type(response).__name__}")
+        group = json.dumps(row.get("prompt", ""), sort_keys=True)
+        return LabelledScore(id, response, _label(row["label"]), _reward(row.get("reward")), group)
+
+    return read_rows(lines, parse, '{"response": text, "label": true or a number}')
 
 
 def _label(value: Any) -> float:

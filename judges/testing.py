@@ -383,23 +383,29 @@ def judge_server(service: Any = None, *, app: Any = None, **config: Any) -> Iter
         app: an application of `create_app` instead.
         config: fields of `JudgeServerConfig`.
     """
+    from .server import JudgeServerConfig, create_app
+
+    with serving(app or create_app(JudgeServerConfig(**config), service=service)) as url:
+        yield url
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Any ASGI application on a loopback port, in a thread of this process; gives its address, stops it afterwards."""
     import time
 
     import uvicorn
 
-    from .server import JudgeServerConfig, create_app
-
-    app = app or create_app(JudgeServerConfig(**config), service=service)
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1)
     )
-    thread = threading.Thread(target=server.run, name="judge-server", daemon=True)
+    thread = threading.Thread(target=server.run, name="palaestra-server", daemon=True)
     thread.start()
     try:
         deadline = time.monotonic() + 20
         while not server.started:
             if not thread.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError("the judge server did not start")
+                raise RuntimeError("the server did not start")
             time.sleep(0.005)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:

@@ -1,6 +1,5 @@
 """Gymnasium's own comparison of two environments, and its wrappers, on ours: near and over HTTP."""
 
-import threading
 
 import gymnasium
 import pytest
@@ -10,21 +9,13 @@ from gymnasium.wrappers import OrderEnforcing, RecordEpisodeStatistics, TimeLimi
 import palaestra as pl
 from palaestra.envs import HttpEnv
 from palaestra.envs.server.app import create_app
+from palaestra.judges.testing import serving
 
 
 @pytest.fixture(scope="module")
 def server():
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(create_app(), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-        assert thread.is_alive(), "the server ended before it started"
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with serving(create_app()) as url:
+        yield url
 
 
 @pytest.mark.parametrize("env_id", ["palaestra/Sort-v0", "palaestra/Countdown-v0", "palaestra/Lookup-v0"])

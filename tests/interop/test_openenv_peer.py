@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import threading
 
 import pytest
 
 from palaestra.envs.server.app import create_app
+from palaestra.judges.testing import serving
 
 PLAY = """
 import json, sys
@@ -22,17 +22,8 @@ print(json.dumps({"reward": last.reward, "done": last.done, "state": state}))
 
 @pytest.fixture(scope="module")
 def address():
-    import uvicorn
-
-    server = uvicorn.Server(uvicorn.Config(create_app(), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-        assert thread.is_alive(), "the server ended before it started"
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/openenv/palaestra/Sort-v0"
-    server.should_exit = True
-    thread.join(10)
+    with serving(create_app()) as url:
+        yield f"{url}/openenv/palaestra/Sort-v0"
 
 
 def run(command):

@@ -2,10 +2,11 @@
 
 import json
 import os
-import threading
 from urllib.parse import quote
 
 import pytest
+
+from palaestra.judges.testing import serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra `browser`)")
 CHROMIUM = next(
@@ -35,19 +36,10 @@ def browser():
 
 @pytest.fixture
 def site(library):
-    import uvicorn
-
     from palaestra.trainer.view import create_app
 
-    server = uvicorn.Server(uvicorn.Config(create_app([library]), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-        assert thread.is_alive(), "the server ended before it started"
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with serving(create_app([library])) as url:
+        yield url
 
 
 @pytest.fixture
