@@ -1,12 +1,14 @@
 """One GPU: tokens a second of rollouts and training, chunked head, weight update, memory; Qwen3 shapes, random weights.
 
-    python benchmarks/gpu.py                              # 0.6B, 1.7B and 8B in bfloat16; needs about 80 GiB for 8B
-    python benchmarks/gpu.py --sizes 0.6B --engines native
+    python benchmarks/gpu.py                              # 0.6B, 1.7B and 8B; the last needs about 100 GiB
+    python benchmarks/gpu.py --sizes 0.6B --parts rollout --engines native,compiled,hf --rows 64 --new 256
     python benchmarks/gpu.py --sizes nano --device cpu    # toy shapes, to see that it runs; the numbers mean nothing
 
-Every part prints one JSON line as soon as it is measured, next to the bound of `palaestra.trainer.sizing`. A part that
-does not fit, or needs a package that is missing, says so and the rest goes on. No number of this script has been
-published yet: it has only run with toy shapes on a CPU.
+Weights are float32 and compute in bfloat16, as a run has them by default; those of 8B are bfloat16, moments too. Every
+part prints one JSON line as soon as it is measured, next to the bound of `palaestra.trainer.sizing` at the peak and
+bandwidth that this GPU showed at the start. A part that does not fit, or whose package is missing, says so and the rest
+goes on.
+"bare" is the Hugging Face model, whole logits, cross-entropy and fused AdamW on padded rows: what one writes by hand.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +30,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "nano": {"layers": 2, "hidden": 64, "heads": 2, "kv": 1, "mlp": 96, "vocabulary": 300, "tied": True},
 }
 """Qwen3's shapes (head size 128), and one that any machine can run."""
+NARROW = ("8B",)
+"""Sizes whose weights are kept in bfloat16: float32 weights, gradients and moments would not fit."""
 
 
 def make_policy(size: str, device: str) -> Any:
@@ -49,17 +54,22 @@ def make_policy(size: str, device: str) -> Any:
         tie_word_embeddings=s["tied"],
         pad_token_id=None,
     )
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
     torch.manual_seed(0)
     with torch.device(device):
-        model = Qwen3ForCausalLM(config).to(dtype).eval()
+        torch.set_default_dtype(torch.bfloat16 if size in NARROW else torch.float32)
+        try:
+            model = Qwen3ForCausalLM(config).eval()
+        finally:
+            torch.set_default_dtype(torch.float32)
+    if device == "cuda" and size not in NARROW:
+        model.compute_dtype = torch.bfloat16
     return Policy(model, tiny_tokenizer("0123456789"), ())
 
 
-def clock(run: Callable[[], Any], device: str, repeats: int) -> float:
-    """Median seconds after one unmeasured call."""
+def clock(run: Callable[[], Any], device: str, repeats: int, *, warm: bool = True) -> float:
+    """Median seconds, after one unmeasured call if `warm`."""
     times = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats + warm):
         if device != "cpu":
             torch.cuda.synchronize()
         start = time.perf_counter()
@@ -67,7 +77,7 @@ def clock(run: Callable[[], Any], device: str, repeats: int) -> float:
         if device != "cpu":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return sorted(times[1:])[repeats // 2]
+    return sorted(times[warm:])[repeats // 2]
 
 
 def rollout(policy: Any, kind: str, options: argparse.Namespace) -> dict[str, float]:
@@ -76,8 +86,14 @@ def rollout(policy: Any, kind: str, options: argparse.Namespace) -> dict[str, fl
     from palaestra.trainer.engines import make_engine
     from palaestra.trainer.engines.base import Prompt, SamplingParams
 
-    engine = make_engine(RolloutConfig(engine=kind, max_context=options.prompt + options.new + 1), policy)
-    params = SamplingParams(max_new_tokens=options.new)
+    compiled = kind == "compiled"
+    settings = RolloutConfig(
+        engine="native" if compiled else kind, compile=compiled, max_context=options.prompt + options.new + 1
+    )
+    engine = make_engine(settings, policy)
+    if hasattr(engine, "max_rows"):
+        engine.max_rows = max(options.rows)
+    params, few = SamplingParams(max_new_tokens=options.new), SamplingParams(max_new_tokens=min(options.new, 24))
     vocabulary = policy.model.config.vocab_size
     found: dict[str, float] = {}
     try:
@@ -86,7 +102,11 @@ def rollout(policy: Any, kind: str, options: argparse.Namespace) -> dict[str, fl
             ids = torch.randint(3, vocabulary, (max(rows // 8, 1), options.prompt), generator=generator).tolist()
             prompts = [Prompt(tuple(row), min(8, rows), tuple(range(min(8, rows)))) for row in ids]
             count = sum(p.n for p in prompts) * options.new
-            seconds = clock(lambda prompts=prompts: engine.sample(prompts, params), options.device, options.repeats)
+            engine.sample(
+                prompts, few
+            )  # compiles kernels and warms up; a whole call would take as long as the measured one
+            sample = lambda prompts=prompts: engine.sample(prompts, params)  # noqa: E731
+            seconds = clock(sample, options.device, 1, warm=False)
             found[f"tokens_per_second_{rows}_rows"] = count / seconds
         seconds = clock(lambda: engine.update_weights(policy.model, 1), options.device, options.repeats)
         found["weight_update_ms"] = 1e3 * seconds
@@ -115,7 +135,13 @@ def training(policy: Any, options: argparse.Namespace, **train: Any) -> dict[str
             logp = np.full(new, -float(np.log(vocabulary)), np.float32)
             sample = Sample(f"{group}-{j}", prompt, ids, sampled, logp, np.zeros(new, int))
             rows.append(Row(sample, np.full(new, 1.0 if j % 2 else -1.0), group=group))
-    settings = TrainConfig(token_budget=options.token_budget, max_ratio=1e300, learning_rate=1e-6, **train)
+    settings = TrainConfig(
+        token_budget=options.token_budget,
+        head_chunk=options.head_chunk,
+        max_ratio=1e300,
+        learning_rate=1e-6,
+        **train,
+    )
     learner = Learner(policy, registry.get("grpo", {}), settings, 1.0)
     last: dict[str, float] = {}
 
@@ -125,9 +151,33 @@ def training(policy: Any, options: argparse.Namespace, **train: Any) -> dict[str
         last.update(learner.train(rows, 0))
 
     seconds = clock(step, options.device, options.repeats)
-    speed = Speed.of(policy)
+    speed = Speed.of(policy, options.peak_flops)
     step_metrics = {**last, "time/train": seconds, "tokens": 0.0}
-    return {**speed.metrics(step_metrics, policy.device), "matmul_peak": speed.peak}
+    found = speed.metrics(step_metrics, policy.device)
+    return {"seconds_a_step": seconds, **{k: v for k, v in found.items() if not k.endswith("memory_mb")}}
+
+
+def bare(policy: Any, options: argparse.Namespace) -> dict[str, float]:
+    """Trained tokens a second of the stock model on padded rows, as many a micro-batch as the token budget holds."""
+    from palaestra.trainer.precision import computing
+
+    model, width = policy.model, options.prompt + options.new
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+    ids = torch.randint(3, model.config.vocab_size, (options.train_rows, width), device=options.device)
+    rows = max(options.bare_budget // width, 1)
+
+    def step() -> None:
+        for part in ids.split(rows):
+            with computing(model):
+                logits = model(part, use_cache=False, logits_to_keep=options.new + 1).logits[:, :-1]
+            targets = part[:, options.prompt :].flatten()
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets, reduction="sum")
+            (loss / ids.numel()).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    seconds = clock(step, options.device, options.repeats)
+    return {"seconds_a_step": seconds, "train_tokens_per_second": options.train_rows * options.new / seconds}
 
 
 def chunked_head(policy: Any, options: argparse.Namespace) -> dict[str, float]:
@@ -135,7 +185,8 @@ def chunked_head(policy: Any, options: argparse.Namespace) -> dict[str, float]:
     from palaestra.trainer.head import LinearLogits, head
 
     weight = policy.model.get_output_embeddings().weight
-    hidden = torch.randn(options.head_tokens, weight.shape[1], device=weight.device, dtype=weight.dtype)
+    narrow = weight.dtype if options.device == "cpu" else torch.bfloat16
+    hidden = torch.randn(options.head_tokens, weight.shape[1], device=weight.device, dtype=narrow)
     hidden.requires_grad_()
     targets = torch.randint(0, weight.shape[0], (options.head_tokens,), device=weight.device)
 
@@ -144,7 +195,7 @@ def chunked_head(policy: Any, options: argparse.Namespace) -> dict[str, float]:
         weight.grad = hidden.grad = None
 
     def whole() -> None:
-        logits = (hidden @ weight.T).float()
+        logits = (hidden @ weight.to(narrow).T).float()
         logits.log_softmax(-1).gather(1, targets[:, None]).sum().backward()
         weight.grad = hidden.grad = None
 
@@ -166,11 +217,23 @@ def bounds(policy: Any, options: argparse.Namespace) -> dict[str, float]:
     shape = Shape.of(policy.model.config.to_dict())
     flops, bandwidth = options.peak_flops, options.bandwidth
     context = options.prompt + options.new / 2
-    each = next(policy.model.parameters()).element_size()
     found = {"train_tokens_per_second": train_tokens_per_second(shape, flops, context)}
     for rows in options.rows:
-        found[f"rollout_{rows}_rows"] = rollout_tokens_per_second(shape, bandwidth, flops, rows, context, each)
+        # A group reads its prompt once: the mean context that a row brings to memory is its own tokens and its share.
+        read = options.prompt / min(8, rows) + options.new / 2
+        found[f"rollout_{rows}_rows"] = rollout_tokens_per_second(shape, bandwidth, flops, rows, read)
     return found
+
+
+def peaks(device: str) -> tuple[float, float]:
+    """Operations a second of a bfloat16 product of random matrices, and bytes a second of a large copy."""
+    if device == "cpu":
+        return 1e11, 1e10
+    a, b = (torch.randn(8192, 8192, device=device, dtype=torch.bfloat16) for _ in range(2))
+    source = torch.randn(1 << 30, device=device)
+    target = torch.empty_like(source)
+    product, copy = clock(lambda: a @ b, device, 9), clock(lambda: target.copy_(source), device, 9)
+    return 2 * 8192**3 / product, 2 * source.numel() * 4 / copy
 
 
 def attempt(size: str, part: str, run: Callable[[], dict[str, float]], device: str) -> None:
@@ -188,44 +251,74 @@ def attempt(size: str, part: str, run: Callable[[], dict[str, float]], device: s
     print(json.dumps({**line, "seconds": round(time.perf_counter() - start, 1)}), flush=True)
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "shared prompts": {},
+    "shared prompts, compiled": {"compile": True},
+    "shared prompts, checkpointed": {"gradient_checkpointing": True},
+    "shared prompts, checkpointed, compiled": {"gradient_checkpointing": True, "compile": True},
+    "padded": {"shared_prefix": False},
+    "padded, checkpointed": {"shared_prefix": False, "gradient_checkpointing": True},
+}
+
+
+def measure(size: str, options: argparse.Namespace) -> None:
+    """All parts of one size."""
+    policy = make_policy(size, options.device)
+    if "rollout" in options.parts:
+        for kind in options.engines.split(","):
+            attempt(size, f"rollout {kind}", partial(rollout, policy, kind, options), options.device)
+    if "head" in options.parts:
+        attempt(size, "chunked head", lambda: chunked_head(policy, options), options.device)
+    if "training" in options.parts:
+        for name, train in VARIANTS.items():
+            wanted = options.variants == "all" or name in options.variants.split(";")
+            if wanted and not (options.device == "cpu" and "compiled" in name):  # minutes of C++ for nothing
+                attempt(size, f"training, {name}", partial(training, policy, options, **train), options.device)
+                policy.model.gradient_checkpointing_disable()
+                policy.model.eval()
+    if "bare" in options.parts:
+        attempt(size, "training, bare", lambda: bare(policy, options), options.device)
+    if "lora" in options.parts:
+        from palaestra.trainer.lora import add_adapters
+
+        policy.model = add_adapters(policy.model, 16, 32.0)
+        settings = {"gradient_checkpointing": True}
+        attempt(
+            size,
+            "training, LoRA of rank 16, checkpointed",
+            lambda: training(policy, options, **settings),
+            options.device,
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="0.6B,1.7B,8B")
-    parser.add_argument("--engines", default="native,vllm")
+    parser.add_argument("--parts", default="rollout,head,training,bare,lora")
+    parser.add_argument("--engines", default="native,compiled")
+    parser.add_argument("--variants", default="all", help="training variants by name, separated by semicolons")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rows", type=lambda t: [int(x) for x in t.split(",")], default=[64, 512])
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--new", type=int, default=1024)
     parser.add_argument("--train-rows", type=int, default=64)
-    parser.add_argument("--token-budget", type=int, default=32768)
+    parser.add_argument("--token-budget", type=int, default=16384)
+    parser.add_argument("--bare-budget", type=int, default=8192, help="token budget of the bare loop")
+    parser.add_argument("--head-chunk", type=int, default=4096)
     parser.add_argument("--head-tokens", type=int, default=8192)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--peak-flops", type=float, default=989e12, help="of the data sheet, for the bounds (H200)")
-    parser.add_argument("--bandwidth", type=float, default=4.8e12, help="bytes a second, for the bounds (H200)")
     options = parser.parse_args(arguments)
     if options.device != "cpu" and not torch.cuda.is_available():
         raise SystemExit("no GPU here; --sizes nano --device cpu runs the script with toy shapes")
-    if options.device != "cpu":
-        print(json.dumps({"device": torch.cuda.get_device_name(), "torch": torch.__version__}), flush=True)
+    options.peak_flops, options.bandwidth = peaks(options.device)
+    device = torch.cuda.get_device_name() if options.device != "cpu" else "cpu"
+    found = {"device": device, "torch": torch.__version__, "flops": options.peak_flops, "bandwidth": options.bandwidth}
+    print(json.dumps(found), flush=True)
     for size in options.sizes.split(","):
         attempt(size, "bounds", lambda size=size: bounds(make_policy(size, "meta"), options), options.device)
-        policy = make_policy(size, options.device)
-        for kind in options.engines.split(","):
-            attempt(size, f"rollout {kind}", lambda p=policy, k=kind: rollout(p, k, options), options.device)
-        attempt(size, "chunked head", lambda p=policy: chunked_head(p, options), options.device)
-        variants: dict[str, dict[str, Any]] = {
-            "shared prompts": {},
-            "padded": {"shared_prefix": False},
-            "padded, checkpointed": {"gradient_checkpointing": True},
-            "shared prompts, compiled": {"compile": True},
-        }
-        if options.device == "cpu":
-            variants.pop("shared prompts, compiled")  # minutes of C++ for nothing
-        for name, train in variants.items():
-            run = lambda p=policy, t=train: training(p, options, **t)  # noqa: E731
-            attempt(size, f"training, {name}", run, options.device)
-        del policy
+        measure(size, options)
+        gc.collect()
 
 
 if __name__ == "__main__":

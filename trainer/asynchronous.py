@@ -116,7 +116,8 @@ def engine_beside(settings: RolloutConfig | str, policy: Policy) -> Any:
     if kind == "native" and why_unsupported(policy.model) is None:
         from .engines.native import NativeEngine
 
-        return NativeEngine(policy.model, policy.tokenizer, own_copy=True)
+        compiled = not isinstance(settings, str) and settings.compile
+        return NativeEngine(policy.model, policy.tokenizer, own_copy=True, compiled=compiled)
     if kind in ("native", "hf"):
         twin = copy.deepcopy(policy.model).eval().requires_grad_(False)
         return TakingTurns(make_engine(kind, Policy(twin, policy.tokenizer, policy.end_ids)), copies=True)

@@ -37,8 +37,9 @@ class PolicyConfig(Section):
     mlp: int = Field(default=0, ge=0)
     characters: str = ""
     """Alphabet of the tiny tokenizer; empty = printable ASCII."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto = float32 on CPU, bfloat16 on a GPU."""
+    dtype: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"
+    """mixed = weights in float32, computing in bfloat16; auto = float32 on CPU, mixed on a GPU. With bfloat16 weights a
+    step that moves a weight by less than 1/512 of it is lost, unless ``train.optimiser`` rounds at random."""
     device: str = "auto"
     lora_rank: int = Field(default=0, ge=0)
     """0 trains all weights; otherwise low-rank adapters on every projection, merged into checkpoints."""
@@ -67,6 +68,9 @@ class RolloutConfig(Section):
     engine: Literal["native", "hf", "vllm", "vllm_http"] = "native"
     """native decodes with the learner's own weights; hf is the fallback for other architectures; vllm copies them into
     vLLM in this process, vllm_http into a running vLLM server."""
+    compile: bool = False
+    """native only: compile the parts of a layer between its attentions with torch.compile; for a GPU, where it makes
+    fewer and larger kernels (half a minute at the start)."""
     url: str = ""
     """Address of the server, for vllm_http."""
     transfer: str = ""
@@ -158,12 +162,13 @@ class TrainConfig(Section):
     head_chunk: int = Field(default=1024, ge=16)
     """Positions whose logits exist at once, for large vocabularies."""
     gradient_checkpointing: bool = False
-    """Keep the input of each layer only and compute the rest again; switches shared prompts off."""
+    """Keep the input of each layer only and compute the rest again; on a CPU it switches shared prompts off."""
     compile: bool = False
     """Compile the parts of a layer between its attentions with torch.compile (minutes at the start; needs a C++
     compiler on CPU). Rounding differs from an uncompiled run."""
     optimiser: Literal["adamw", "adamw8bit"] = "adamw"
-    """adamw8bit keeps both moments in 8 bits (package torchao)."""
+    """adamw8bit keeps both moments in 8 bits (package torchao), and rounds bfloat16 weights at random, so that small
+    steps count on average."""
     shared_prefix: bool = True
     """Encode each prompt once for its whole group (exact)."""
     rehearsal_tasks: int = Field(default=256, ge=1)

@@ -1,7 +1,8 @@
 """Hidden states at the positions that predict continuation tokens, for any model.
 
-Two ways compute the same thing. With a supported architecture each prompt is encoded once for all rows that share it
-(`Decoder`); gradients of the rows add up in it. Otherwise prompt and continuation go through the Hugging Face module.
+Three ways compute the same thing. With a supported architecture each prompt is encoded once for all rows that share it
+(`Decoder`); gradients of the rows add up in it. In half precision on a GPU that is one stream of tokens without padding
+(`packed`), elsewhere padded tensors. Otherwise prompt and continuation go through the Hugging Face module.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from .engines.decoder import Decoder, why_unsupported
+from .packed import pack, runs_packed
+from .precision import compute_dtype, computing, dtype_of
 
 log = logging.getLogger("palaestra.trainer")
 
@@ -25,14 +28,25 @@ class Forward:
         model: a Hugging Face causal language model.
         shared_prefix: encode equal prompts once, when the architecture allows it.
         compiled: compile the layers with torch.compile.
+        checkpointed: keep the input of each layer only and compute the rest again in the backward pass.
     """
 
-    def __init__(self, model: Any, *, shared_prefix: bool = True, compiled: bool = False) -> None:
+    def __init__(
+        self, model: Any, *, shared_prefix: bool = True, compiled: bool = False, checkpointed: bool = False
+    ) -> None:
         self.model = model
+        self.checkpointed = checkpointed
         reason = why_unsupported(model) if shared_prefix else "shared_prefix is off"
         self.decoder = Decoder(model) if reason is None else None
+        device = next(model.parameters()).device
+        self.packs = self.decoder is not None and runs_packed(device, dtype_of(model), self.decoder.head_dim)
+        if checkpointed and not self.packs:  # the padded way would keep the prompts' keys of all layers anyway
+            reason, self.decoder = reason or "gradient checkpointing on this device", None
         if reason and shared_prefix:
             log.warning("training without shared prompts: %s", reason)
+        if checkpointed and self.decoder is None:
+            model.gradient_checkpointing_enable()
+            model.train()
         if compiled and self.decoder is not None:
             self.decoder.compile()
         elif compiled:
@@ -61,6 +75,12 @@ class Forward:
         if self.decoder is None:
             return self._hidden_plain(prompts, rows, ids, steps, device)
         weights = self.decoder.weights()
+        if self.packs:
+            packed = pack(prompts, rows, ids, device)
+            states = self.decoder.run_packed(
+                weights, packed, checkpointed=self.checkpointed and torch.is_grad_enabled()
+            )
+            return states.index_select(0, packed.predicts_BT.flatten()).unflatten(0, packed.predicts_BT.shape)
         if len(prompts) == len(rows):  # nothing to share: one pass over prompt and continuation
             full = [(*prompts[row], *continuation[:-1]) for row, continuation in zip(rows, ids, strict=True)]
             sizes = torch.tensor([len(row) for row in full], device=device)
@@ -88,7 +108,10 @@ class Forward:
         tokens = pad(full, width).to(device)
         mask = torch.arange(width, device=device) < torch.tensor([len(row) for row in full], device=device)[:, None]
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        hidden = base.model(input_ids=tokens, attention_mask=mask.long(), use_cache=False).last_hidden_state
+        with computing(self.model):
+            hidden = base.model(input_ids=tokens, attention_mask=mask.long(), use_cache=False).last_hidden_state
+        if (narrow := compute_dtype(self.model)) is not None:
+            hidden = hidden.to(narrow)
         return self._continuations(hidden, [len(prompts[row]) for row in rows], steps)
 
     @staticmethod

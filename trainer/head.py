@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from .precision import add_wide_product_, has_wide_products, wide_linear
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,29 @@ class LinearLogits:
     def __init__(self, hidden_NC: Tensor, weight_VC: Tensor, temperature: float = 1.0) -> None:
         self.hidden_NC, self.weight_VC, self.temperature = hidden_NC, weight_VC, temperature
         self.dtype = torch.promote_types(hidden_NC.dtype, torch.float32)
-        self._wide = weight_VC.detach().to(self.dtype)
+        self.narrow = has_wide_products(hidden_NC)
+        self._weight = weight_VC.detach().to(hidden_NC.dtype if self.narrow else self.dtype)
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Hidden states in the type of the logits."""
-        return self.hidden_NC.detach()[start:stop].to(self.dtype)
+        """Hidden states, in the type of the logits unless their products are float32 anyway."""
+        rows = self.hidden_NC.detach()[start:stop]
+        return rows if self.narrow else rows.to(self.dtype)
 
     def __call__(self, start: int, stop: int) -> Tensor:
-        out = F.linear(self.rows(start, stop), self._wide)
+        out = wide_linear(self.rows(start, stop), self._weight)
         return out if self.temperature == 1 else out.div_(self.temperature)
 
     def backward(self, start: int, stop: int, grad_NV: Tensor, grad_VC: Tensor | None) -> Tensor:
         """Gradient of these hidden states; that of the weights is added to `grad_VC`."""
         if self.temperature != 1:
             grad_NV = grad_NV.div_(self.temperature)
-        if grad_VC is not None:
+        if self.narrow:  # as in any mixed-precision training, gradients of logits are rounded; their sums are not
+            grad_NV = grad_NV.to(self.hidden_NC.dtype)
+            if grad_VC is not None:
+                add_wide_product_(grad_VC, grad_NV.t(), self.rows(start, stop))
+        elif grad_VC is not None:
             grad_VC.addmm_(grad_NV.t(), self.rows(start, stop))
-        return grad_NV @ self._wide
+        return grad_NV @ self._weight
 
 
 def mixed_logits(parts: list[tuple[float, LinearLogits]]) -> Logits:

@@ -69,11 +69,12 @@ class Learner:
         self.config = config
         self.temperature = temperature
         self.teachers = teachers or Teachers(policy.model, objective, config)
-        shared = config.shared_prefix and not config.gradient_checkpointing
-        self.forward = Forward(policy.model, shared_prefix=shared, compiled=config.compile)
-        if config.gradient_checkpointing:
-            policy.model.gradient_checkpointing_enable()
-            policy.model.train()
+        self.forward = Forward(
+            policy.model,
+            shared_prefix=config.shared_prefix,
+            compiled=config.compile,
+            checkpointed=config.gradient_checkpointing,
+        )
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
         self.optimizer = make_optimiser(self.parameters, config)
         self.bad_in_a_row = 0

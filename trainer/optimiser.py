@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from .config import ConfigError, TrainConfig
+
+log = logging.getLogger("palaestra.trainer")
 
 
 def make_optimiser(parameters: Sequence[Any], config: TrainConfig) -> torch.optim.Optimizer:
@@ -22,6 +25,11 @@ def make_optimiser(parameters: Sequence[Any], config: TrainConfig) -> torch.opti
         "weight_decay": config.weight_decay,
     }
     if config.optimiser == "adamw":
+        if any(parameter.dtype == torch.bfloat16 for parameter in parameters):
+            log.warning(
+                "policy.dtype = 'bfloat16': updates below 1/512 of a weight are rounded away; "
+                "use 'mixed', or train.optimiser = 'adamw8bit', which rounds at random"
+            )
         return torch.optim.AdamW(parameters, fused=True, **options)
     try:
         from torchao.optim import AdamW8bit
@@ -29,7 +37,8 @@ def make_optimiser(parameters: Sequence[Any], config: TrainConfig) -> torch.opti
         raise ConfigError(
             "train.optimiser = 'adamw8bit' needs the package torchao (pip install torchao); or use 'adamw'"
         ) from None
-    made: torch.optim.Optimizer = AdamW8bit(parameters, **options)
+    narrow = any(parameter.dtype == torch.bfloat16 for parameter in parameters)
+    made: torch.optim.Optimizer = AdamW8bit(parameters, bf16_stochastic_round=narrow, **options)
     return made
 
 

@@ -46,9 +46,7 @@ def load_policy(config: PolicyConfig, *, seed: int = 0) -> Policy:
 
     disable_progress_bar()  # the run has one of its own
     device = torch.device(_pick_device(config.device))
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(
-        config.dtype, torch.bfloat16 if device.type == "cuda" else torch.float32
-    )
+    dtype = torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
     if config.model == "tiny":
         from .tiny import tiny_model, tiny_tokenizer
 
@@ -67,6 +65,8 @@ def load_policy(config: PolicyConfig, *, seed: int = 0) -> Policy:
     else:
         model, tokenizer = _load_pretrained(config.model, dtype)
     model = model.to(device=device, dtype=dtype).eval()
+    if config.dtype == "mixed" or (config.dtype == "auto" and device.type == "cuda"):
+        model.compute_dtype = torch.bfloat16
     if config.lora_rank:
         from .lora import add_adapters
 

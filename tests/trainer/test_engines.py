@@ -13,13 +13,17 @@ from palaestra.trainer.engines.sampling import draw, seed_of, uniforms
 from palaestra.trainer.policy import load_policy
 
 LOCAL = ["native", "hf"]
-KINDS = [*LOCAL, *(pytest.param(kind, marks=pytest.mark.vllm) for kind in ("vllm", "vllm_http"))]
+ON_GPU = [
+    pytest.param(f"{kind} cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"))
+    for kind in LOCAL
+]
+KINDS = [*LOCAL, *ON_GPU, *(pytest.param(kind, marks=pytest.mark.vllm) for kind in ("vllm", "vllm_http"))]
 
 
 def _reference(model, prompt, completion):
-    ids = torch.tensor([[*prompt, *completion]])
+    ids = torch.tensor([[*prompt, *completion]], device=model.device)
     with torch.no_grad():
-        logp = model(ids).logits.float().log_softmax(-1)[0, len(prompt) - 1 : -1]
+        logp = model(ids).logits.float().log_softmax(-1)[0, len(prompt) - 1 : -1].cpu()
     return logp.gather(1, torch.tensor(completion)[:, None])[:, 0].numpy()
 
 
@@ -44,7 +48,9 @@ def engine(request, policy):
         shared.update_weights(policy.model, 0)
         yield shared
         return
-    made = make_engine(request.param, policy)
+    kind, _, device = request.param.partition(" ")
+    policy.model.to(device or "cpu")
+    made = make_engine(kind, policy)
     yield made
     made.close()
 
@@ -112,7 +118,8 @@ def test_new_weights_are_used_and_the_version_moves(engine, policy):
     assert {t.policy_version for ts in before for t in ts} == {0}
     with torch.no_grad():
         for parameter in policy.model.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            parameter.add_(0.05 * noise.to(parameter))
     assert engine.update_weights(policy.model, 5).version == engine.version == 5
     for ts in engine.sample(_prompts(), SamplingParams(max_new_tokens=4)):
         for turn in ts:
@@ -127,7 +134,8 @@ def test_a_cached_prompt_is_encoded_again_with_new_weights(engine, policy):
     engine.sample([long], SamplingParams(max_new_tokens=2))
     with torch.no_grad():
         for parameter in policy.model.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            parameter.add_(0.02 * noise.to(parameter))
     engine.update_weights(policy.model, 1)
     turn = engine.sample([long], SamplingParams(max_new_tokens=2))[0][0]
     np.testing.assert_allclose(turn.logprobs, _reference(policy.model, long.ids, turn.completion_ids), atol=1e-5)
@@ -143,10 +151,10 @@ def test_weights_come_as_a_state_dict_too(engine, policy):
 
 def test_log_probs_are_those_of_the_distribution_sampled_from(engine, policy):
     for turn in engine.sample(_prompts(1, 4), SamplingParams(max_new_tokens=6, temperature=0.5))[0]:
-        ids = torch.tensor([[*turn.prompt_ids, *turn.completion_ids]])
+        ids = torch.tensor([[*turn.prompt_ids, *turn.completion_ids]], device=policy.device)
         with torch.no_grad():
             logp = (policy.model(ids).logits.float() / 0.5).log_softmax(-1)[0, len(turn.prompt_ids) - 1 : -1]
-        expected = logp.gather(1, torch.tensor(turn.completion_ids)[:, None])[:, 0]
+        expected = logp.cpu().gather(1, torch.tensor(turn.completion_ids)[:, None])[:, 0]
         np.testing.assert_allclose(turn.logprobs, expected, atol=1e-5)
 
 
@@ -221,6 +229,21 @@ def test_draws_at_the_edges():
     )
     assert set(nucleus.tolist()) == {0}
     np.testing.assert_allclose(logp, 0, atol=1e-6)
+
+
+def test_a_large_vocabulary_is_searched_in_two_steps_to_the_same_end():
+    logits = 3 * torch.randn(64, 9001, generator=torch.Generator().manual_seed(0))
+    logits[:, ::3] = -torch.inf
+    numbers = torch.from_numpy(uniforms(np.arange(64, dtype=np.uint64), 1)[:, 0])
+    numbers[:3] = torch.tensor([0.0, 1 - 2**-53, 0.5])
+    ids, logp = draw(logits, numbers)
+    cumulative = logits.double().softmax(-1).cumsum(-1)
+    before = cumulative.gather(1, (ids - 1).clamp_min(0)[:, None])[:, 0] * (ids > 0)
+    assert (before - 1e-6 <= numbers).all()
+    assert (numbers <= cumulative.gather(1, ids[:, None])[:, 0] + 1e-6).all()
+    assert torch.isfinite(logp).all()
+    alone, _ = draw(logits[5:6], numbers[5:6])
+    assert alone[0] == ids[5]
 
 
 def test_large_models_are_refused_with_an_estimate(tmp_path):

@@ -30,7 +30,7 @@ def make_engine(kind: Any, policy: Any, version: int = 0) -> Any:
 
         reason = why_unsupported(policy.model)
         if reason is None:
-            return NativeEngine(policy.model, policy.tokenizer, version=version)
+            return NativeEngine(policy.model, policy.tokenizer, version=version, compiled=settings.compile)
         log.warning("rollout.engine = 'native' cannot run this model (%s); using Hugging Face generate", reason)
         name = "hf"
     if name == "hf":

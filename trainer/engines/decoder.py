@@ -17,8 +17,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..lora import effective_weight, is_adapted
+from ..packed import Packed, attend_packed
+from ..precision import compute_dtype
 from .fused import gated_silu, norm_rotate, rms_norm, rotate
 
 SUPPORTED = ("Qwen3ForCausalLM", "Qwen2ForCausalLM", "LlamaForCausalLM")
@@ -113,6 +116,7 @@ class Decoder:
         reason = why_unsupported(model)
         if reason:
             raise ValueError(f"the native decoder cannot run this model: {reason}; use engine = 'hf'")
+        self.compute = compute_dtype(model)
         self.model = model = _inner(model)
         config = model.config
         self.heads = config.num_attention_heads
@@ -127,7 +131,8 @@ class Decoder:
             setattr(self, name, torch.compile(getattr(self, name), dynamic=True))
 
     def weights(self) -> DecoderWeights:
-        """Gather the parameters; under autograd the fused matrices carry gradients back to their parts."""
+        """Gather the parameters in the type that is computed in; autograd carries gradients back to them."""
+        cast = self._cast
         layers = []
         for layer in self.model.model.layers:
             attention, mlp = layer.self_attn, layer.mlp
@@ -135,30 +140,29 @@ class Decoder:
             biases = [_bias(p) for p in projections]
             layers.append(
                 LayerWeights(
-                    norm_attention=layer.input_layernorm.weight,
-                    qkv=torch.cat([effective_weight(p) for p in projections]),
-                    qkv_bias=None if biases[0] is None else torch.cat(biases),
+                    norm_attention=cast(layer.input_layernorm.weight),
+                    qkv=torch.cat([cast(effective_weight(p)) for p in projections]),
+                    qkv_bias=None if biases[0] is None else torch.cat([cast(b) for b in biases]),
                     qk_norm=self._head_norms(attention),
-                    out=effective_weight(attention.o_proj),
-                    norm_mlp=layer.post_attention_layernorm.weight,
-                    gate_up=torch.cat((effective_weight(mlp.gate_proj), effective_weight(mlp.up_proj))),
-                    down=effective_weight(mlp.down_proj),
+                    out=cast(effective_weight(attention.o_proj)),
+                    norm_mlp=cast(layer.post_attention_layernorm.weight),
+                    gate_up=torch.cat([cast(effective_weight(p)) for p in (mlp.gate_proj, mlp.up_proj)]),
+                    down=cast(effective_weight(mlp.down_proj)),
                 )
             )
         base = self.model.model
-        return DecoderWeights(
-            base.embed_tokens.weight, tuple(layers), base.norm.weight, self.model.get_output_embeddings().weight
-        )
+        embed, head = base.embed_tokens.weight, self.model.get_output_embeddings().weight
+        narrow = cast(embed)
+        return DecoderWeights(narrow, tuple(layers), cast(base.norm.weight), narrow if head is embed else cast(head))
+
+    def _cast(self, weight: Tensor) -> Tensor:
+        return weight if self.compute is None else weight.to(self.compute)
 
     def _head_norms(self, attention: Any) -> Tensor | None:
         if getattr(attention, "q_norm", None) is None:
             return None
-        return torch.cat(
-            (
-                attention.q_norm.weight.expand(self.heads, -1),
-                attention.k_norm.weight.expand(self.kv_heads, -1),
-            )
-        )
+        norms = ((attention.q_norm.weight, self.heads), (attention.k_norm.weight, self.kv_heads))
+        return torch.cat([self._cast(weight).expand(heads, -1) for weight, heads in norms])
 
     def rope(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Half-size cosine and sine tables at the given positions."""
@@ -208,6 +212,33 @@ class Decoder:
             x = x + F.linear(attended.transpose(1, 2).flatten(2), layer.out)
             x = self.feed_forward(layer, x)
         return rms_norm(x, w.norm, self.eps), PromptCache(tuple(keys), tuple(values), lengths_P)
+
+    def run_packed(self, w: DecoderWeights, packed: Packed, *, checkpointed: bool = False) -> Tensor:
+        """Run prompts and continuations as one stream of tokens without padding.
+
+        Args:
+            w: the parameters.
+            packed: the stream; see `pack`.
+            checkpointed: keep the input of each layer only and compute the rest again in the backward pass.
+
+        Returns:
+            The final hidden state of every token [N, C] (norm applied).
+        """
+        cos, sin = self.rope(packed.positions_N, w.embed.dtype)
+        cos, sin = cos[:, None], sin[:, None]
+
+        def run(layer: LayerWeights, x: Tensor) -> Tensor:
+            attended = attend_packed(*self.project(layer, x, cos, sin), packed)
+            return self.feed_forward(layer, x + F.linear(attended.flatten(1), layer.out))
+
+        x = self.embed(w, packed.ids_N)
+        for layer in w.layers:
+            x = (
+                checkpoint(run, layer, x, use_reentrant=False, preserve_rng_state=False)
+                if checkpointed
+                else run(layer, x)
+            )
+        return rms_norm(x, w.norm, self.eps)
 
     def extend(self, w: DecoderWeights, cache: PromptCache, rows_B: Tensor, ids_BT: Tensor) -> Tensor:
         """Run continuations of encoded prompts, many rows a prompt; gradients flow into the shared prompt.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ...schema import Turn
+from ..precision import computing
 from .base import Prompt, SamplingParams, Scored, UpdateReceipt
 from .sampling import draw, uniforms
 
@@ -67,14 +68,15 @@ class HuggingFaceEngine:
         inputs = ids
         for step in range(limit):
             extra = {"position_ids": positions} if self._takes_positions else {}
-            out = self.model(
-                input_ids=inputs,
-                attention_mask=mask,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-                **extra,
-            )
+            with computing(self.model):
+                out = self.model(
+                    input_ids=inputs,
+                    attention_mask=mask,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                    **extra,
+                )
             cache = out.past_key_values
             chosen, logp = draw(out.logits[:, -1], random[:, step], params.temperature, params.top_p)
             sampled.append(chosen)
@@ -111,7 +113,8 @@ class HuggingFaceEngine:
         results = []
         for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
             ids = torch.tensor([[*prompt, *completion]], device=self.model.device)
-            logits = self.model(input_ids=ids[:, :-1], use_cache=False).logits[0, len(prompt) - 1 :]
+            with computing(self.model):
+                logits = self.model(input_ids=ids[:, :-1], use_cache=False).logits[0, len(prompt) - 1 :]
             logp = logits.float().log_softmax(-1)
             taken = logp.gather(1, ids[0, len(prompt) :, None])[:, 0].cpu().numpy()
             if topk:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...schema import Turn
+from . import graphed
 from .base import Prompt, SamplingParams, Scored, UpdateReceipt
 from .decoder import Decoder, DecoderWeights
 from .fused import rms_norm
@@ -46,20 +47,29 @@ class NativeEngine:
         version: weight version it starts with.
         own_copy: keep the weights apart from the module's, so that sampling may go on in another thread while the
             module is trained; `update_weights` then swaps them between two tokens.
+        compiled: compile the parts of a layer between its attentions with torch.compile.
 
     Raises:
         ValueError: the architecture is not supported (use the Hugging Face engine).
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any = None, *, max_rows: int = 1024, version: int = 0, own_copy: bool = False
-    ) -> None:
-        self.decoder = Decoder(model)
+        self, model: Any, tokenizer: Any = None, *, max_rows: int = 1024, version: int = 0, own_copy: bool = False,
+        compiled: bool = False,
+    ) -> None:  # fmt: skip
+        self.compiled = compiled
+        self._model, self.decoder = model, self._decoder(model)
         self.tokenizer = tokenizer
         self.max_rows = max_rows
         self.own_copy = own_copy
         self._served: tuple[DecoderWeights, int] | None = None  # one object, so a swap is seen whole or not at all
         self._refresh(version)
+
+    def _decoder(self, model: Any) -> Decoder:
+        decoder = Decoder(model)
+        if self.compiled:
+            decoder.compile()
+        return decoder
 
     @property
     def version(self) -> int:
@@ -84,16 +94,30 @@ class NativeEngine:
             by_count.setdefault(prompt.n, []).append(index)
         for count, indices in by_count.items():
             indices.sort(key=lambda i: len(prompts[i].ids))  # similar lengths share a pass, so padding stays small
-            width = max(1, self.max_rows // max(count, 1))
+            width = max(1, self._rows_at_once(prompts[indices[-1]], params) // max(count, 1))
             for start in range(0, len(indices), width):
                 chunk = indices[start : start + width]
                 for index, turns in zip(chunk, self._sample([prompts[i] for i in chunk], params), strict=True):
                     results[index] = turns
         return results
 
+    def _rows_at_once(self, longest: Prompt, params: SamplingParams) -> int:
+        """Rows whose keys and values fit into three quarters of the GPU's free memory, at most `max_rows`."""
+        weights, _ = self._serve()
+        device = weights.embed.device
+        if device.type != "cuda":
+            return self.max_rows
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = torch.cuda.mem_get_info(device)[0] + unused
+        tokens = params.max_new_tokens + len(longest.ids) // max(longest.n, 1)
+        return min(self.max_rows, int(0.75 * free) // graphed.bytes_a_row(self.decoder, weights, tokens))
+
+    def _serve(self) -> tuple[DecoderWeights, int]:
+        return self._served or self._refresh(self.version)
+
     @torch.inference_mode()
     def _sample(self, prompts: list[Prompt], params: SamplingParams) -> list[list[Turn]]:
-        weights, version = self._served or self._refresh(self.version)
+        weights, version = self._serve()
         versions = [version]  # of the weights that the token of each step comes from
         device, share, limit = weights.embed.device, prompts[0].n, params.max_new_tokens
         rows = len(prompts) * share
@@ -102,6 +126,9 @@ class NativeEngine:
         keys = np.array([p.keys[j] if p.keys else j for p in prompts for j in range(share)], dtype=np.uint64)
         with np.errstate(over="ignore"):
             random = torch.from_numpy(uniforms(keys + np.uint64(params.seed & (2**64 - 1)), limit)).to(device)
+        if graphed.why_not(self.decoder, device) is None:
+            out = graphed.sample(self.decoder, self._serve, prompts, params, random.T.contiguous(), self.tokenizer)
+            return _turns(prompts, out.ids, out.logp, out.lengths, out.stopped, out.versions)
         state, hidden = self._prefill(weights, prompts, limit)
         ids_BT = torch.zeros(rows, limit, dtype=torch.long, device=device)
         logp_BT = torch.zeros(rows, limit, device=device)
@@ -129,20 +156,7 @@ class NativeEngine:
             weights, version = self._served or (weights, version)  # an update in flight; the old keys stay
             versions.append(version)
             hidden = self._decode(weights, state, ids, step)
-        ids_out, logp_out = ids_BT.tolist(), logp_BT.tolist()
-        lengths, stopped = length_B.tolist(), ended.tolist()
-        turns = [
-            Turn(
-                prompt_ids=prompts[row // share].ids,
-                completion_ids=tuple(ids_out[row][: lengths[row]]),
-                logprobs=tuple(logp_out[row][: lengths[row]]),
-                stop="stop" if stopped[row] else "length",
-                policy_version=versions[0],
-                version_spans=spans(versions[: lengths[row]]),
-            )
-            for row in range(rows)
-        ]
-        return [turns[i * share : (i + 1) * share] for i in range(len(prompts))]
+        return _turns(prompts, ids_BT.tolist(), logp_BT.tolist(), length_B.tolist(), ended.tolist(), versions)
 
     def _prefill(self, w: DecoderWeights, prompts: list[Prompt], limit: int) -> tuple[_Decoding, Tensor]:
         device, share, decoder = w.embed.device, prompts[0].n, self.decoder
@@ -228,7 +242,7 @@ class NativeEngine:
         self, prompt_ids: Sequence[Sequence[int]], completion_ids: Sequence[Sequence[int]], topk: int | None = None
     ) -> list[Scored]:
         """Log-probabilities of given completions at temperature 1; see `Engine.score`."""
-        weights, _ = self._served or self._refresh(self.version)
+        weights, _ = self._serve()
         device = weights.embed.device
         results = []
         for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
@@ -248,8 +262,8 @@ class NativeEngine:
         start = time.perf_counter()
         if isinstance(source, dict):
             self.decoder.model.load_state_dict(source)
-        elif source is not None:
-            self.decoder = Decoder(source)
+        elif source is not None and source is not self._model:
+            self._model, self.decoder = source, self._decoder(source)
         self._refresh(version)
         return UpdateReceipt(version=version, ms=(time.perf_counter() - start) * 1e3)
 
@@ -262,6 +276,29 @@ class NativeEngine:
     def close(self) -> None:
         """Drop the fused copies."""
         self._served = None
+
+
+def _turns(
+    prompts: Sequence[Prompt],
+    ids: list[list[int]],
+    logp: list[list[float]],
+    lengths: list[int],
+    ended: list[bool],
+    versions: list[int],
+) -> list[list[Turn]]:
+    share = prompts[0].n
+    turns = [
+        Turn(
+            prompt_ids=prompts[row // share].ids,
+            completion_ids=tuple(ids[row][:length]),
+            logprobs=tuple(logp[row][:length]),
+            stop="stop" if ended[row] else "length",
+            policy_version=versions[0],
+            version_spans=spans(versions[:length]),
+        )
+        for row, length in enumerate(lengths)
+    ]
+    return [turns[i * share : (i + 1) * share] for i in range(len(prompts))]
 
 
 def spans(versions: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..lora import is_adapted, merged_state_dict
+from ..precision import computing, dtype_of
 from .base import EngineFailed, Scored
 
 _SEQUENCES, _LENGTH = 2, 48
@@ -35,8 +36,7 @@ class Probe:
 
     def __init__(self, model: Any, tolerance: float = 0.0) -> None:
         self.model = model
-        exact = next(model.parameters()).dtype == torch.float32
-        self.tolerance = tolerance or (1e-4 if exact else 0.2)
+        self.tolerance = tolerance or (1e-4 if dtype_of(model) == torch.float32 else 0.2)
         vocabulary = int(model.config.get_text_config().vocab_size)
         tokens = np.random.default_rng(0).integers(0, vocabulary, (_SEQUENCES, _LENGTH))
         self.ids = [row.tolist() for row in tokens]
@@ -59,7 +59,7 @@ class Probe:
         elif source is not None:
             model = source
         ids = torch.tensor(self.ids, device=next(model.parameters()).device)
-        with torch.inference_mode():
+        with torch.inference_mode(), computing(self.model):
             if state is None:
                 logits = model(input_ids=ids, use_cache=False).logits
             else:

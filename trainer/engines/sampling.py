@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _WORD = 0xFFFFFFFFFFFFFFFF
+_BLOCK, _LARGE = 128, 8192
 
 
 def mix64(x: np.ndarray) -> np.ndarray:
@@ -61,12 +63,37 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, temperature: float = 1.0, top_p: 
     logp = (logits if temperature == 1 else logits / temperature).log_softmax(-1)
     if top_p < 1:
         logp = _nucleus(logp, top_p)
-    cumulative = logp.exp().cumsum(-1, dtype=torch.float64)
-    # Scaled by the total, so rounding in the sum cannot leave a uniform number above the last entry; a token of
-    # probability zero repeats its predecessor's entry and is never the first one beyond the number.
-    point = (uniform_B * cumulative[:, -1]).clamp_max(torch.nextafter(cumulative[:, -1], cumulative.new_zeros(())))
-    ids = torch.searchsorted(cumulative, point[:, None], right=True)[:, 0]
+    ids = _inverse(logp.exp(), uniform_B)
     return ids, logp.gather(1, ids[:, None])[:, 0]
+
+
+def _inverse(p_BV: Tensor, uniform_B: Tensor) -> Tensor:
+    """The token at which the cumulative distribution passes `uniform_B`; it never has probability zero.
+
+    A large vocabulary is searched in two steps, for the block and inside it: sums of blocks are one pass over the
+    probabilities, while a cumulative sum of all in float64 is several.
+    """
+    count = p_BV.shape[1]
+    if count <= _LARGE:
+        return _first_above(p_BV.cumsum(-1, dtype=torch.float64), uniform_B)[0]
+    blocks = F.pad(p_BV, (0, -count % _BLOCK)).unflatten(1, (-1, _BLOCK))
+    ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    block, point = _first_above(ends, uniform_B)
+    inside = blocks[torch.arange(len(block), device=block.device), block].cumsum(-1, dtype=torch.float64)
+    total = inside[:, -1]
+    start = ends.gather(1, block[:, None])[:, 0] - total
+    return block * _BLOCK + _first_above(inside, ((point - start) / total).clamp(0, 1))[0]
+
+
+def _first_above(cumulative_BV: Tensor, uniform_B: Tensor) -> tuple[Tensor, Tensor]:
+    """First entry above a share of the last one [B], and that share of it [B].
+
+    Scaled by the total, so rounding in the sum cannot leave the number above the last entry; an entry that repeats its
+    predecessor, a probability of zero, is never the first one above.
+    """
+    total = cumulative_BV[:, -1]
+    point = (uniform_B * total).clamp_max(torch.nextafter(total, total.new_zeros(())))
+    return torch.searchsorted(cumulative_BV, point[:, None], right=True)[:, 0], point
 
 
 def _nucleus(logp_BV: Tensor, top_p: float) -> Tensor:

@@ -342,11 +342,12 @@ def _longest(model: Any) -> int:
 def _start(folder: str, policy: Any, max_len: int, engine_args: dict[str, Any]) -> Any:
     import vllm
 
+    from ..precision import dtype_of
     from .vllm_cpu import keep_plain_weights
 
     on_cpu = keep_plain_weights()
     args = {
-        "dtype": str(next(policy.model.parameters()).dtype).removeprefix("torch."),
+        "dtype": str(dtype_of(policy.model)).removeprefix("torch."),
         "max_model_len": max_len,
         "enforce_eager": on_cpu,
         "generation_config": "vllm",  # none of the folder's sampling defaults
