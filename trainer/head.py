@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .precision import add_wide_product_, has_wide_products, wide_linear
+from .products import linear
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class LinearLogits:
                 add_wide_product_(grad_VC, grad_NV.t(), self.rows(start, stop))
         elif grad_VC is not None:
             grad_VC.addmm_(grad_NV.t(), self.rows(start, stop))
-        return grad_NV @ self._weight
+        return linear(grad_NV, self._weight.t())
 
 
 def mixed_logits(parts: list[tuple[float, LinearLogits]]) -> Logits:

@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from .products import linear
 
 
 def compute_dtype(model: Any) -> torch.dtype | None:
@@ -44,7 +45,7 @@ def wide_linear(x_NC: Tensor, weight_VC: Tensor) -> Tensor:
     if has_wide_products(x_NC) and x_NC.dtype == weight_VC.dtype:
         return torch.mm(x_NC, weight_VC.t(), out_dtype=torch.float32)
     dtype = torch.promote_types(x_NC.dtype, torch.float32)
-    return F.linear(x_NC.to(dtype), weight_VC.to(dtype))
+    return linear(x_NC.to(dtype), weight_VC.to(dtype))
 
 
 def add_wide_product_(out_VC: Tensor, a_VN: Tensor, b_NC: Tensor) -> None:

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from ..lora import effective_weight, is_adapted
 from ..packed import Packed, attend_packed
 from ..precision import compute_dtype
+from ..products import linear
 from .fused import gated_silu, norm_rotate, rms_norm, rotate
 
 SUPPORTED = ("Qwen3ForCausalLM", "Qwen2ForCausalLM", "LlamaForCausalLM")
@@ -183,7 +184,7 @@ class Decoder:
 
     def project(self, w: LayerWeights, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of x [..., C]: shapes [..., H, D], [..., K, D], [..., K, D]; rotated."""
-        hidden = F.linear(rms_norm(x, w.norm_attention, self.eps), w.qkv, w.qkv_bias)
+        hidden = linear(rms_norm(x, w.norm_attention, self.eps), w.qkv, w.qkv_bias)
         hidden = hidden.view(*x.shape[:-1], self.heads + 2 * self.kv_heads, self.head_dim)
         qk, v = hidden.split((self.heads + self.kv_heads, self.kv_heads), dim=-2)
         qk = rotate(qk, cos, sin) if w.qk_norm is None else norm_rotate(qk, w.qk_norm, cos, sin, self.eps)
@@ -192,7 +193,7 @@ class Decoder:
 
     def feed_forward(self, w: LayerWeights, x: Tensor) -> Tensor:
         """The gated MLP with its residual."""
-        return x + F.linear(gated_silu(F.linear(rms_norm(x, w.norm_mlp, self.eps), w.gate_up)), w.down)
+        return x + linear(gated_silu(linear(rms_norm(x, w.norm_mlp, self.eps), w.gate_up)), w.down)
 
     def encode(self, w: DecoderWeights, ids_PS: Tensor, lengths_P: Tensor) -> tuple[Tensor, PromptCache]:
         """Run right-padded prompts once.
@@ -209,7 +210,7 @@ class Decoder:
             keys.append(k)
             values.append(v)
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
-            x = x + F.linear(attended.transpose(1, 2).flatten(2), layer.out)
+            x = x + linear(attended.transpose(1, 2).flatten(2), layer.out)
             x = self.feed_forward(layer, x)
         return rms_norm(x, w.norm, self.eps), PromptCache(tuple(keys), tuple(values), lengths_P)
 
@@ -267,7 +268,7 @@ class Decoder:
             k = torch.cat((spread(key), k), dim=2)
             v = torch.cat((spread(value), v), dim=2)
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, enable_gqa=self.heads != self.kv_heads)
-            x = x + F.linear(attended.transpose(1, 2).flatten(2), layer.out)
+            x = x + linear(attended.transpose(1, 2).flatten(2), layer.out)
             x = self.feed_forward(layer, x)
         return rms_norm(x, w.norm, self.eps)
 

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...schema import Turn
+from ..products import linear
 from . import graphed
 from .base import Prompt, SamplingParams, Scored, UpdateReceipt
 from .decoder import Decoder, DecoderWeights
@@ -138,7 +138,7 @@ class NativeEngine:
         ended = torch.zeros(rows, dtype=torch.bool, device=device)
         stop_ids = torch.tensor(params.stop_ids, dtype=torch.long, device=device)
         for step in range(limit):
-            ids, logp = draw(F.linear(hidden, weights.head), random[active, step], params.temperature, params.top_p)
+            ids, logp = draw(linear(hidden, weights.head), random[active, step], params.temperature, params.top_p)
             ids_BT[active, step], logp_BT[active, step] = ids, logp
             done = (ids[:, None] == stop_ids).any(-1)
             if params.stop_strings:
@@ -209,7 +209,7 @@ class NativeEngine:
                 scores[..., slots:].reshape(rows * kv, repeat, step + 1), state.own_values[index][:, : step + 1]
             )
             attended = from_prompt.transpose(1, 2).reshape(rows, -1) + from_own.view(rows, -1)
-            x = x + F.linear(attended, layer.out)
+            x = x + linear(attended, layer.out)
             x = decoder.feed_forward(layer, x)
         return rms_norm(x, w.norm, decoder.eps)
 
@@ -248,7 +248,7 @@ class NativeEngine:
         for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
             ids = torch.tensor([[*prompt, *completion]], dtype=torch.long, device=device)
             hidden, _ = self.decoder.encode(weights, ids[:, :-1], torch.tensor([ids.shape[1] - 1], device=device))
-            logp = F.linear(hidden[0, len(prompt) - 1 :], weights.head).float().log_softmax(-1)
+            logp = linear(hidden[0, len(prompt) - 1 :], weights.head).float().log_softmax(-1)
             taken = logp.gather(1, ids[0, len(prompt) :, None])[:, 0]
             if topk:
                 top = logp.topk(min(topk, logp.shape[1]), dim=-1)
