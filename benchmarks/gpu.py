@@ -190,8 +190,9 @@ def chunked_head(policy: Any, options: argparse.Namespace) -> dict[str, float]:
     hidden.requires_grad_()
     targets = torch.randint(0, weight.shape[0], (options.head_tokens,), device=weight.device)
 
-    def chunked() -> None:
-        head(LinearLogits(hidden, weight), targets).logp_N.sum().backward()
+    def chunked(compiled: bool = False) -> None:
+        out = head(LinearLogits(hidden, weight), targets, chunk=options.head_chunk, compiled=compiled)
+        out.logp_N.sum().backward()
         weight.grad = hidden.grad = None
 
     def whole() -> None:
@@ -200,7 +201,10 @@ def chunked_head(policy: Any, options: argparse.Namespace) -> dict[str, float]:
         weight.grad = hidden.grad = None
 
     found = {}
-    for name, run in (("chunked", chunked), ("whole", whole)):
+    ways: dict[str, Callable[[], None]] = {"chunked": chunked, "whole": whole}
+    if options.device != "cpu":
+        ways["compiled"] = partial(chunked, True)
+    for name, run in ways.items():
         if options.device != "cpu":
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()

@@ -52,7 +52,7 @@ class Forward:
         elif compiled:
             base = model.get_base_model() if hasattr(model, "get_base_model") else model
             for layer in base.model.layers:
-                layer.compile(dynamic=True)
+                layer.compile()
 
     @property
     def head_weight(self) -> Tensor:

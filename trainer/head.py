@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -46,7 +47,8 @@ class LinearLogits:
         self.hidden_NC, self.weight_VC, self.temperature = hidden_NC, weight_VC, temperature
         self.dtype = torch.promote_types(hidden_NC.dtype, torch.float32)
         self.narrow = has_wide_products(hidden_NC)
-        self._weight = weight_VC.detach().to(hidden_NC.dtype if self.narrow else self.dtype)
+        self.type = hidden_NC.dtype if self.narrow else self.dtype  # of the operands
+        self._weight = weight_VC.detach().to(self.type)
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Hidden states, in the type of the logits unless their products are float32 anyway."""
@@ -58,11 +60,16 @@ class LinearLogits:
         return out if self.temperature == 1 else out.div_(self.temperature)
 
     def backward(self, start: int, stop: int, grad_NV: Tensor, grad_VC: Tensor | None) -> Tensor:
-        """Gradient of these hidden states; that of the weights is added to `grad_VC`."""
-        if self.temperature != 1:
-            grad_NV = grad_NV.div_(self.temperature)
+        """Gradient of these hidden states; that of the weights is added to `grad_VC`.
+
+        Args:
+            start: first position.
+            stop: one beyond the last.
+            grad_NV: gradient of the logits before they are divided by the temperature.
+            grad_VC: gathers the gradient of the weights; None = not wanted.
+        """
         if self.narrow:  # as in any mixed-precision training, gradients of logits are rounded; their sums are not
-            grad_NV = grad_NV.to(self.hidden_NC.dtype)
+            grad_NV = grad_NV.to(self.type)
             if grad_VC is not None:
                 add_wide_product_(grad_VC, grad_NV.t(), self.rows(start, stop))
         elif grad_VC is not None:
@@ -79,9 +86,30 @@ def mixed_logits(parts: list[tuple[float, LinearLogits]]) -> Logits:
     return logits
 
 
+def _logit_gradient(
+    logits_NV: Tensor, total_N: Tensor, targets_N: Tensor, pull_N: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """Gradient of the logits when log p of the targets is pulled: (one-hot - p) * pull, rounded once at the end."""
+    hit_NV = torch.arange(logits_NV.shape[1], device=logits_NV.device) == targets_N[:, None]
+    p_NV = (logits_NV - total_N[:, None]).exp()
+    return ((hit_NV.to(p_NV.dtype) - p_NV) * pull_N[:, None]).to(dtype)
+
+
+def _log_total(logits_NV: Tensor) -> Tensor:
+    return logits_NV.logsumexp(-1)
+
+
+@cache
+def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """One pass over the logits instead of one an operation."""
+    made: Callable[..., Tensor] = torch.compile(function)
+    return made
+
+
 @dataclass(frozen=True)
 class _Wanted:
     chunk: int
+    compiled: bool
     entropy: bool
     top_k: int
     targets_N: Tensor
@@ -97,6 +125,7 @@ def head(
     targets_N: Tensor,
     *,
     chunk: int = 1024,
+    compiled: bool = False,
     entropy: bool = False,
     top_k: int = 0,
     support_NK: Tensor | None = None,
@@ -107,6 +136,7 @@ def head(
         logits: `LinearLogits` (gradients flow) or `mixed_logits`.
         targets_N: token of each position.
         chunk: positions whose logits exist at once.
+        compiled: fuse the passes over the logits with torch.compile.
         entropy: also the entropy (nats) of each position, with gradient.
         top_k: also the model's own most likely tokens and their log-probabilities.
         support_NK: also the log-probabilities of these tokens (instead of `top_k`).
@@ -114,7 +144,7 @@ def head(
     Returns:
         A `HeadOutput` with true log-probabilities: nothing is renormalised over the support.
     """
-    wanted = _Wanted(chunk, entropy, top_k, targets_N, support_NK)
+    wanted = _Wanted(chunk, compiled, entropy, top_k, targets_N, support_NK)
     if isinstance(logits, LinearLogits):
         logp_N, spread_N, columns_NK, taken_NK, _ = _Head.apply(logits.hidden_NC, logits.weight_VC, logits, wanted)
     else:
@@ -133,7 +163,7 @@ def _scores(logits: Logits, wanted: _Wanted) -> tuple[Tensor, ...]:
     pieces = []
     for start, stop in wanted.spans():
         scores = logits(start, stop)
-        total = scores.logsumexp(-1)
+        total = _compiled(_log_total)(scores) if wanted.compiled else _log_total(scores)
         taken = scores.gather(1, wanted.targets_N[start:stop, None])[:, 0] - total
         if wanted.support_NK is not None:
             columns = wanted.support_NK[start:stop]
@@ -169,6 +199,16 @@ class _Head(torch.autograd.Function):
         grad_NC = torch.empty_like(hidden_NC)
         for start, stop in wanted.spans():
             part = slice(start, stop)
+            if wanted.compiled and on_spread is None and on_support is None:
+                grad_NV = _compiled(_logit_gradient)(
+                    logits(start, stop),
+                    total_N[part],
+                    wanted.targets_N[part],
+                    on_logp[part] / ctx.temperature,
+                    logits.type,
+                )
+                grad_NC[part] = logits.backward(start, stop, grad_NV, grad_VC)
+                continue
             logp_NV = logits(start, stop).sub_(total_N[part, None])
             p_NV = logp_NV.exp() if on_spread is not None and wanted.entropy else logp_NV.exp_()
             mass_N = total_N.new_zeros(stop - start)  # what each position takes from all its logits, in parts of p
@@ -185,5 +225,7 @@ class _Head(torch.autograd.Function):
                 grad_NV.scatter_add_(1, wanted.targets_N[part, None], on_logp[part, None])
             if on_support is not None:
                 grad_NV.scatter_add_(1, columns_NK[part], on_support[part])
+            if ctx.temperature != 1:
+                grad_NV.div_(ctx.temperature)
             grad_NC[part] = logits.backward(start, stop, grad_NV, grad_VC)
         return grad_NC, None if grad_VC is None else grad_VC.to(weight_VC.dtype), None, None

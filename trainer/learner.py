@@ -346,6 +346,7 @@ class Learner:
             LinearLogits(flat, forward.head_weight, at),
             collated.targets_N,
             chunk=self.config.head_chunk,
+            compiled=self.config.compile,
             entropy=entropy,
             top_k=top_k,
             support_NK=support_NK,

@@ -1,4 +1,4 @@
-"""Shared by the tests of the training loop: a tiny policy, small environments, ready run files."""
+"""Shared by the tests of the training loop: a tiny policy, small environments, ready run files, all on the CPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def policy() -> Any:
     from palaestra.trainer.config import PolicyConfig
     from palaestra.trainer.policy import load_policy
 
-    return load_policy(PolicyConfig(characters="0123456789", layers=2, hidden=32))
+    return load_policy(PolicyConfig(characters="0123456789", layers=2, hidden=32, device="cpu"))
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def run_sections(tmp_path) -> dict[str, Any]:
     """Sections of a run that takes a few seconds."""
     return {
         "out": str(tmp_path / "run"),
-        "policy": {"characters": "0123456789", "layers": 1, "hidden": 32},
+        "policy": {"characters": "0123456789", "layers": 1, "hidden": 32, "device": "cpu"},
         "env": {"id": "palaestra/Sort-v0", "args": {"digits": 2}},
         "warmup": {"steps": 25, "target": 0.5, "check_every": 5, "batch_size": 64, "tasks": 32},
         "rollout": {"group_size": 4, "prompts_per_step": 8, "max_new_tokens": 5},
@@ -46,7 +46,7 @@ def _policy() -> Any:
     from palaestra.trainer.config import PolicyConfig
     from palaestra.trainer.policy import load_policy
 
-    return load_policy(PolicyConfig(characters="0123456789", layers=2, hidden=64))
+    return load_policy(PolicyConfig(characters="0123456789", layers=2, hidden=64, device="cpu"))
 
 
 @pytest.fixture

@@ -170,6 +170,19 @@ def test_the_head_and_its_gradients_are_those_of_the_whole_softmax(chunk):
     )
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_a_compiled_head_is_the_same_head(temperature, monkeypatch):
+    monkeypatch.setattr("palaestra.trainer.head._compiled", partial(torch.compile, backend="aot_eager"))
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(9, 8, requires_grad=True), torch.randn(20, 8, requires_grad=True)
+    results = []
+    for compiled in (False, True):
+        out = head(LinearLogits(hidden, weight, temperature), torch.arange(9), chunk=4, compiled=compiled)
+        results.append((out.logp_N, *torch.autograd.grad(out.logp_N.sin().sum(), (hidden, weight))))
+    for plain, fused in zip(*results, strict=True):
+        torch.testing.assert_close(plain, fused)
+
+
 @pytest.mark.parametrize("options", [{}, {"entropy": True}, {"support_NK": torch.tensor([[0, 2]] * 5)}])
 def test_head_gradcheck_in_double(options):
     torch.manual_seed(0)

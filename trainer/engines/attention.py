@@ -16,6 +16,8 @@ import triton.language as tl
 from torch import Tensor
 
 LOG2E = 1.4426950408889634
+BLOCK, WARPS, STAGES = 64, 4, 3
+"""Keys taken at once, and how a program of the kernel is laid out."""
 
 
 @triton.jit
@@ -106,7 +108,7 @@ def attend(
         out, query_NHD, new_key_NKD, new_value_NKD,
         prompt_keys_PKSD, prompt_values_PKSD, own_keys_BKTD, own_values_BKTD, row_of_N, prompt_of_B, lengths_B, step,
         LOG2E * dim**-0.5, query_NHD.stride(0), new_key_NKD.stride(0), new_value_NKD.stride(0), slots, own_slots,
-        R=each, PADDED=max(16, triton.next_power_of_2(each)), D=dim, BLOCK=64 if dim <= 128 else 32,
-        num_warps=4, num_stages=3,
+        R=each, PADDED=max(16, triton.next_power_of_2(each)), D=dim, BLOCK=BLOCK if dim <= 128 else BLOCK // 2,
+        num_warps=WARPS, num_stages=STAGES,
     )  # fmt: skip
     return out

@@ -127,9 +127,9 @@ class Decoder:
         self._tables: tuple[Tensor, Tensor] | None = None
 
     def compile(self) -> None:
-        """Compile what lies between the attentions; one graph serves all layers and batch sizes."""
+        """Compile what lies between the attentions, for all layers and, from the second batch size on, for all sizes."""
         for name in ("project", "feed_forward"):
-            setattr(self, name, torch.compile(getattr(self, name), dynamic=True))
+            setattr(self, name, torch.compile(getattr(self, name)))
 
     def weights(self) -> DecoderWeights:
         """Gather the parameters in the type that is computed in; autograd carries gradients back to them."""

@@ -76,7 +76,7 @@ def _inverse(p_BV: Tensor, uniform_B: Tensor) -> Tensor:
     count = p_BV.shape[1]
     if count <= _LARGE:
         return _first_above(p_BV.cumsum(-1, dtype=torch.float64), uniform_B)[0]
-    blocks = F.pad(p_BV, (0, -count % _BLOCK)).unflatten(1, (-1, _BLOCK))
+    blocks = (F.pad(p_BV, (0, -count % _BLOCK)) if count % _BLOCK else p_BV).unflatten(1, (-1, _BLOCK))
     ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
     block, point = _first_above(ends, uniform_B)
     inside = blocks[torch.arange(len(block), device=block.device), block].cumsum(-1, dtype=torch.float64)
