@@ -127,7 +127,7 @@ class Decoder:
         self._tables: tuple[Tensor, Tensor] | None = None
 
     def compile(self) -> None:
-        """Compile what lies between the attentions, for all layers and, from the second batch size on, for all sizes."""
+        """Compile what lies between the attentions, for all layers, and from the second batch size on for all."""
         for name in ("project", "feed_forward"):
             setattr(self, name, torch.compile(getattr(self, name)))
 
