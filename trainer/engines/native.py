@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -21,20 +20,8 @@ from . import graphed
 from .base import Prompt, SamplingParams, Scored, UpdateReceipt
 from .decoder import Decoder, DecoderWeights
 from .fused import rms_norm
+from .group_cache import GroupCache
 from .sampling import draw, uniforms
-
-
-@dataclass
-class _Decoding:
-    """State of the rows being decoded. `share` rows in a row continue the same prompt."""
-
-    prompt_keys: list[Tensor]  # a layer: [B / share * K, S, D]
-    prompt_values: list[Tensor]
-    prompt_bias: Tensor  # [B / share, 1, 1, S]: 0 or -inf on padding
-    own_keys: list[Tensor]  # a layer: [B * K, T, D]
-    own_values: list[Tensor]
-    lengths: Tensor  # [B] prompt lengths
-    share: int
 
 
 class NativeEngine:
@@ -129,7 +116,7 @@ class NativeEngine:
         if graphed.why_not(self.decoder, device) is None:
             out = graphed.sample(self.decoder, self._serve, prompts, params, random.T.contiguous(), self.tokenizer)
             return _turns(prompts, out.ids, out.logp, out.lengths, out.stopped, out.versions)
-        state, hidden = self._prefill(weights, prompts, limit)
+        cache, hidden = self._prefill(weights, prompts, limit)
         ids_BT = torch.zeros(rows, limit, dtype=torch.long, device=device)
         logp_BT = torch.zeros(rows, limit, device=device)
         length_B = torch.full((rows,), limit, device=device)
@@ -152,84 +139,34 @@ class NativeEngine:
                 break
             if left <= len(alive) // 2:
                 keep = alive.nonzero()[:, 0]
-                state, active, ids, alive = self._compact(state, keep), active[keep], ids[keep], alive[keep]
+                cache, active, ids, alive = cache.kept(keep), active[keep], ids[keep], alive[keep]
             weights, version = self._served or (weights, version)  # an update in flight; the old keys stay
             versions.append(version)
-            hidden = self._decode(weights, state, ids, step)
+            hidden = self._decode(weights, cache, ids, step)
         return _turns(prompts, ids_BT.tolist(), logp_BT.tolist(), length_B.tolist(), ended.tolist(), versions)
 
-    def _prefill(self, w: DecoderWeights, prompts: list[Prompt], limit: int) -> tuple[_Decoding, Tensor]:
-        device, share, decoder = w.embed.device, prompts[0].n, self.decoder
+    def _prefill(self, w: DecoderWeights, prompts: list[Prompt], limit: int) -> tuple[GroupCache, Tensor]:
+        """Encode the prompts; their keys and values, and the last hidden state of each row's prompt [B, C]."""
+        device, share = w.embed.device, prompts[0].n
         lengths = torch.tensor([len(p.ids) for p in prompts], device=device)
         longest = int(lengths.max())
         ids = torch.tensor([p.ids + (0,) * (longest - len(p.ids)) for p in prompts], device=device)
-        hidden, cache = decoder.encode(w, ids, lengths)
-        bias = torch.zeros(len(prompts), 1, 1, longest, device=device, dtype=w.embed.dtype)
-        bias.masked_fill_(torch.arange(longest, device=device) >= lengths[:, None, None, None], -torch.inf)
-        shape = (len(prompts) * share * decoder.kv_heads, limit, decoder.head_dim)
-        state = _Decoding(
-            prompt_keys=[k.reshape(-1, longest, decoder.head_dim) for k in cache.keys],
-            prompt_values=[v.reshape(-1, longest, decoder.head_dim) for v in cache.values],
-            prompt_bias=bias,
-            own_keys=[torch.empty(shape, device=device, dtype=w.embed.dtype) for _ in w.layers],
-            own_values=[torch.empty(shape, device=device, dtype=w.embed.dtype) for _ in w.layers],
-            lengths=lengths.repeat_interleave(share),
-            share=share,
-        )
-        return state, hidden[torch.arange(len(prompts), device=device), lengths - 1].repeat_interleave(share, 0)
+        hidden, encoded = self.decoder.encode(w, ids, lengths)
+        keys, values = [k.contiguous() for k in encoded.keys], [v.contiguous() for v in encoded.values]
+        cache = GroupCache(keys, values, lengths, share, limit)
+        return cache, hidden[torch.arange(len(prompts), device=device), lengths - 1].repeat_interleave(share, 0)
 
-    def _decode(self, w: DecoderWeights, state: _Decoding, ids_B: Tensor, step: int) -> Tensor:
+    def _decode(self, w: DecoderWeights, cache: GroupCache, ids_B: Tensor, step: int) -> Tensor:
         """Run one token of every row and return its final hidden state [B, C]."""
-        decoder, rows, share = self.decoder, len(ids_B), state.share
-        kv, dim, repeat = decoder.kv_heads, decoder.head_dim, decoder.heads // decoder.kv_heads
-        groups, slots = rows // share, state.prompt_bias.shape[-1]
-        cos, sin = decoder.rope(state.lengths + step, w.embed.dtype)
+        decoder = self.decoder
+        cos, sin = decoder.rope(cache.lengths_G.repeat_interleave(cache.share) + step, w.embed.dtype)
         cos, sin = cos[:, None], sin[:, None]
         x = w.embed[ids_B]
         for index, layer in enumerate(w.layers):
-            q, k, v = decoder.project(layer, x, cos, sin)
-            state.own_keys[index][:, step] = k.reshape(rows * kv, dim)
-            state.own_values[index][:, step] = v.reshape(rows * kv, dim)
-            q = (q * dim**-0.5).view(rows, kv, repeat, dim)
-            # Rows of a group put their queries side by side, so the group reads its prompt's keys once.
-            together = q.view(groups, share, kv, repeat, dim).transpose(1, 2).reshape(groups * kv, share * repeat, dim)
-            on_prompt = torch.bmm(together, state.prompt_keys[index].transpose(1, 2))
-            on_prompt = on_prompt.view(groups, kv, share * repeat, slots) + state.prompt_bias
-            on_prompt = on_prompt.view(groups, kv, share, repeat, slots).transpose(1, 2)
-            own = state.own_keys[index][:, : step + 1]
-            on_own = torch.bmm(q.view(rows * kv, repeat, dim), own.transpose(1, 2))
-            scores = torch.cat(
-                (on_prompt.reshape(rows, kv, repeat, slots), on_own.view(rows, kv, repeat, step + 1)), dim=-1
-            ).softmax(-1)
-            share_prompt = scores[..., :slots].view(groups, share, kv, repeat, slots).transpose(1, 2)
-            from_prompt = torch.bmm(
-                share_prompt.reshape(groups * kv, share * repeat, slots), state.prompt_values[index]
-            ).view(groups, kv, share, repeat, dim)
-            from_own = torch.bmm(
-                scores[..., slots:].reshape(rows * kv, repeat, step + 1), state.own_values[index][:, : step + 1]
-            )
-            attended = from_prompt.transpose(1, 2).reshape(rows, -1) + from_own.view(rows, -1)
+            attended = cache.attend(index, *decoder.project(layer, x, cos, sin))
             x = x + linear(attended, layer.out)
             x = decoder.feed_forward(layer, x)
         return rms_norm(x, w.norm, decoder.eps)
-
-    def _compact(self, state: _Decoding, keep: Tensor) -> _Decoding:
-        """Keep some rows; afterwards every row has its own copy of its prompt."""
-        kv, share = self.decoder.kv_heads, state.share
-
-        def rows(tensor: Tensor, index: Tensor) -> Tensor:
-            return tensor.view(-1, kv, *tensor.shape[1:])[index].flatten(0, 1)
-
-        prompt = keep // share
-        return _Decoding(
-            prompt_keys=[rows(t, prompt) for t in state.prompt_keys],
-            prompt_values=[rows(t, prompt) for t in state.prompt_values],
-            prompt_bias=state.prompt_bias[prompt],
-            own_keys=[rows(t, keep) for t in state.own_keys],
-            own_values=[rows(t, keep) for t in state.own_values],
-            lengths=state.lengths[keep],
-            share=1,
-        )
 
     def _hit_string(self, ids_BT: Tensor, stop_strings: Sequence[str]) -> Tensor:
         if self.tokenizer is None:
