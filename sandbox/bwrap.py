@@ -79,7 +79,7 @@ class BwrapSandbox(ForkServerSandbox):
 
     def _command(self, trees: Iterable[str]) -> list[str]:
         words = [
-            self.program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
+            self.program, "--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv",
             "--uid", str(INNER_UID), "--gid", str(INNER_UID), "--hostname", "guest",
         ]  # fmt: skip
         for name, value in runtime.ENVIRONMENT.items():

@@ -119,7 +119,7 @@ class DockerSandbox(ForkServerSandbox):
     def _command(self, name: str, uid: int) -> list[str]:
         mount = f"{SCRATCH}:rw,exec,nosuid,nodev,size={self.disk_mb}m,mode=0700,uid={uid},gid={uid}"
         words = [
-            self.client, "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={owners.tag()}",
+            self.client, "run", "--rm", "-i", "--name", name, "--label", f"{LABEL}={owners.tag()}",
             "--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
             "--pids-limit", "4096", "--memory", f"{self.mem_mb}m", "--memory-swap", f"{self.mem_mb}m",
             "--user", f"{uid}:{uid}", "--tmpfs", mount, "--stop-timeout", "1", "--hostname", "guest",

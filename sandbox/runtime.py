@@ -16,7 +16,7 @@ BOOT = (
 )
 # Not -I: that would ignore the fixed hash seed, the one variable the fork server is started with.
 FLAGS = ("-s", "-P", "-S", "-B", "-X", "utf8")
-ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"}
 
 
 @dataclass(frozen=True)

@@ -329,6 +329,5 @@ def _write_error(text: str) -> None:
 def main(fd: int, host_calls: list[str]) -> None:
     """Serve a session in this confined process; never returns."""
     sys.argv = [""]
-    sys.path.insert(0, os.getcwd())
     session = Session(fd, host_calls)
     session.serve()

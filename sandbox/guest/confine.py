@@ -1,15 +1,17 @@
 """What every guest process goes through between its fork and the first line of code nobody trusts.
 
-The order matters; each step is needed by the next: group, session, descriptors, limits, user id, Landlock, and seccomp
-last, because it forbids the calls above. What is the same for every guest of a slot (groups, umask, no_new_privs, some
-limits) the fork server sets for itself once, and guests inherit it.
+The order matters; each step is needed by the next: group, session, descriptors, limits, user id, Landlock, and last the
+system calls that the steps above need. What is the same for every guest of a slot (groups, umask, no_new_privs, some
+limits, the filter of system calls) the launcher sets for itself once, and guests inherit it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import resource
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +20,34 @@ from . import kernel, landlock, seccomp
 GIB = 1 << 30
 
 
+LIMITS = (
+    resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_AS,
+)  # fmt: skip
+
+
+def kernel_limits(limits: dict[str, Any], nproc: int, address_space: int | None) -> list[int]:
+    """The kernel's limits of a run: soft and hard of every kind in ``LIMITS``.
+
+    Args:
+        limits: the job's limits.
+        nproc: processes and threads this user id may have.
+        address_space: bound on virtual memory in bytes, or None for no bound.
+    """
+    cpu, file_size = max(1, math.ceil(limits["cpu_s"])), limits["file_mb"] << 20
+    space = resource.RLIM_INFINITY if address_space is None else address_space
+    wanted = ((cpu, cpu + 1), (file_size,) * 2, (limits["fds"],) * 2, (nproc,) * 2, (space,) * 2)
+    table: list[int] = []
+    for kind, pair in zip(LIMITS, wanted, strict=True):
+        ceiling = resource.getrlimit(kind)[1]
+        if ceiling == resource.RLIM_INFINITY:
+            table += pair
+        else:
+            table += [ceiling if value == resource.RLIM_INFINITY else min(value, ceiling) for value in pair]
+    return table
+
+
 class Confinement:
-    """How the guests of one slot are confined; made once by the fork server.
+    """How the guests of one slot are confined; made once by their launcher.
 
     Args:
         uid: user id to change to, or None to keep the present one.
@@ -41,10 +69,13 @@ class Confinement:
         self.landlock_abi = landlock.abi()
         if trusted:
             self.missing = {"landlock": "switched off", "seccomp": "switched off"}
-            self._ruleset = self._filter = None
+            self._ruleset = self._filter = self._last = None
             return
+        # A launcher that makes a PID namespace per run must keep the calls for that; its guests lose them one by one.
+        kept = seccomp.ENTERING if private_view else frozenset()
         self._ruleset = self._facility("landlock", lambda: landlock.build(read, [write], devices))
-        self._filter = self._facility("seccomp", lambda: seccomp.Filter(deny_metadata=not private_view))
+        self._filter = self._facility("seccomp", lambda: seccomp.filter_all(not private_view, kept))
+        self._last = self._facility("seccomp", lambda: seccomp.filter_only(kept)) if kept else None
 
     def _facility(self, name: str, make: Callable[[], Any]) -> Any:
         try:
@@ -54,7 +85,7 @@ class Confinement:
             return None
 
     def prepare(self) -> None:
-        """In the fork server, after everything else is set up: what all guests inherit is set once."""
+        """In the launcher, after everything else is set up: what all guests inherit is set once."""
         for kind in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
             resource.setrlimit(kind, (0, 0))
         os.umask(0o077)
@@ -63,59 +94,38 @@ class Confinement:
             os.setresgid(self.gid, self.gid, self.gid)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # after the change of group, which resets it
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-
-    def table(self, limits: dict[str, Any], nproc: int, address_space: int | None) -> list[tuple[int, tuple[int, int]]]:
-        """The kernel's limits of a run: kind, soft and hard.
-
-        Args:
-            limits: the job's limits.
-            nproc: processes and threads this user id may have.
-            address_space: bound on virtual memory in bytes, or None for no bound.
-        """
-        cpu = max(1, math.ceil(limits["cpu_s"]))
-        file_size = limits["file_mb"] << 20
-        wanted = [
-            (resource.RLIMIT_CPU, cpu, cpu + 1),
-            (resource.RLIMIT_FSIZE, file_size, file_size),
-            (resource.RLIMIT_NOFILE, limits["fds"], limits["fds"]),
-            (resource.RLIMIT_NPROC, nproc, nproc),
-        ]
-        if address_space is not None:
-            wanted.append((resource.RLIMIT_AS, address_space, address_space))
-        table = []
-        for kind, soft, hard in wanted:
-            ceiling = resource.getrlimit(kind)[1]
-            if ceiling != resource.RLIM_INFINITY:
-                soft, hard = min(soft, ceiling), min(hard, ceiling)
-            table.append((kind, (soft, hard)))
-        return table
-
-    def apply(self, table: list[tuple[int, tuple[int, int]]], fds: tuple[int, int, int]) -> None:
-        """Confine this process for good. No_new_privs, groups and umask are inherited from the fork server.
-
-        Args:
-            table: limits made by ``table``.
-            fds: what becomes descriptor 0, 1 and 2.
-        """
-        os.setsid()
-        for target, fd in enumerate(fds):
-            os.dup2(fd, target)
-        for kind, pair in table:
-            resource.setrlimit(kind, pair)
-        if self.uid is not None:
-            os.setresuid(self.uid, self.uid, self.uid)
-        if self.inner_user:
-            kernel.drop_capabilities()
-        if self._ruleset is not None:
-            landlock.enter(self._ruleset)
-
-    def seal(self, keep: int) -> None:
-        """Make one descriptor number 3, close all above, and install the system-call filter.
-
-        Args:
-            keep: the descriptor.
-        """
-        os.dup2(keep, 3, inheritable=False)
-        os.closerange(4, 1 << 20)
         if self._filter is not None:
             self._filter.install()
+
+    def applier(self) -> Callable[[list[int], tuple[int, ...]], None]:
+        """Make the function that confines a process, the leader of a session of its own, for good.
+
+        It takes limits made by ``kernel_limits``, and what becomes descriptor 0, 1, 2 and 3; all above is closed.
+        """
+        dup2, closerange, setrlimit, setresuid = os.dup2, os.closerange, resource.setrlimit, os.setresuid
+        kinds, uid, inner_user = tuple(enumerate(LIMITS)), self.uid, self.inner_user
+        enter = landlock.entrance(self._ruleset) if self._ruleset is not None else None
+        last = self._last.install if self._last is not None else None
+        zero = ctypes.c_ulong(0)
+        words = (ctypes.c_int(kernel.PR_SET_PDEATHSIG), ctypes.c_ulong(signal.SIGKILL), zero, zero, zero)
+        die_with_parent = kernel.prepared("prctl", *words)
+
+        def apply(limits: list[int], fds: tuple[int, ...]) -> None:
+            dup2(fds[0], 0)
+            dup2(fds[1], 1)
+            dup2(fds[2], 2)
+            for index, kind in kinds:
+                setrlimit(kind, (limits[2 * index], limits[2 * index + 1]))
+            if uid is not None:
+                setresuid(uid, uid, uid)
+            if inner_user:
+                kernel.drop_capabilities()
+            die_with_parent()  # after the change of user, which resets it
+            if enter is not None:
+                enter()
+            dup2(fds[3], 3, False)
+            closerange(4, 1 << 20)
+            if last is not None:
+                last()
+
+        return apply

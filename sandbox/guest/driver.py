@@ -20,10 +20,13 @@ from typing import Any
 
 MAX_TRACEBACK = 8000
 DONE = b'{"done":true}'
+REHEARSALS = 20
+_REHEARSED = "for i in range(3):\n    print(sum([j for j in range(i)]), str(i), end='')"
+_source = ""
 
 
 def prepare() -> None:
-    """Give ``sys`` text streams on descriptors 0 to 2, in the fork server: in its children they lead to their pipes."""
+    """In the launcher: make what the guests' programs find, their streams (on descriptors 0 to 2) and ``__main__``."""
     stdin, stdout, stderr = (io.FileIO(fd, mode, closefd=False) for fd, mode in enumerate("rww"))
     escape: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
     sys.stdin = io.TextIOWrapper(io.BufferedReader(stdin), encoding="utf-8", errors="surrogateescape")
@@ -32,11 +35,16 @@ def prepare() -> None:
     for name in ("stdin", "stdout", "stderr"):
         setattr(sys, f"__{name}__", getattr(sys, name))
     sys.argv = ["main.py"]
+    for _ in range(REHEARSALS):  # guests inherit an interpreter whose caches know the way
+        _execute(_REHEARSED)
+        flush()
+    main_module("main.py", "")
+    linecache.cache["main.py"] = (lambda: _source,)  # a program's text is cut into lines when they are wanted
 
 
 def flush() -> None:
     """Flush what the program printed, whatever it has done to the streams."""
-    for stream in {id(one): one for one in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)}.values():
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()  # type: ignore[union-attr]
         except BaseException:
@@ -97,6 +105,20 @@ def exit_code(error: SystemExit) -> int:
     return 1
 
 
+def _execute(code: str) -> None:
+    """Run a program as ``__main__``."""
+    global _source
+    _source = code
+    exec(compile(code, "main.py", "exec", dont_inherit=True), sys.modules["__main__"].__dict__)
+
+
+def _leave() -> None:
+    """What an interpreter does at its end: wait for the program's threads, call what it registered."""
+    if getattr(threading, "_shutdown_locks", True) or getattr(threading, "_threading_atexits", True):
+        threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+
+
 def run(code: str, report: int) -> None:
     """Run a program to its end and exit the process; never returns.
 
@@ -104,21 +126,18 @@ def run(code: str, report: int) -> None:
         code: the source text.
         report: descriptor that receives one JSON object: ``{"done": true}`` or a described exception.
     """
-    sys.path.insert(0, os.getcwd())
     outcome: dict[str, Any] | None = None
     status, main = 0, os.getpid()
-    module = main_module("main.py", code)
     try:
         try:
-            exec(compile(code, "main.py", "exec", dont_inherit=True), module.__dict__)
+            _execute(code)
         finally:
             del code
-            threading._shutdown()  # type: ignore[attr-defined]  # wait for the program's threads, as an interpreter does
-            atexit._run_exitfuncs()
+            _leave()
     except SystemExit as error:
         status = exit_code(error)
     except BaseException as error:
-        outcome, status = describe(error), 1
+        outcome, status = describe(error, skip=2), 1
         with contextlib.suppress(BaseException):
             sys.stderr.write(outcome["traceback"])
     flush()

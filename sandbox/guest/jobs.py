@@ -8,14 +8,13 @@ import select
 import time
 from typing import Any
 
-from . import driver
 from .capture import HeadTail
+from .entry import NO_EXEC, STARTED, pack_job
 from .frames import Frame, FrameError, parse_json
+from .launcher import memory_file
 from .verdict import Facts, judge
 
 MAX_REPORT = 64 << 10
-STARTED = b"\x01"
-NO_EXEC = b"\x02"
 
 
 class Meter:
@@ -62,46 +61,8 @@ def explain(error: OSError) -> str:
     return str(error)
 
 
-def memory_file(data: bytes) -> int:
-    """A file in memory holding data, positioned at its start."""
-    fd = os.memfd_create("input")
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
-
-
-class _Guest:
-    """What the forked process does to become the guest. All that can be is worked out before the fork."""
-
-    def __init__(self, zygote: Any, job: dict[str, Any], code: str | None) -> None:
-        self.zygote, self.argv, self.env, self.code = zygote, job["argv"], job["env"], code
-        self.table = zygote.table(job["limits"], job["bound_memory"])
-        self.fds = (-1, -1, -1)
-        self.report = -1
-
-    def __call__(self) -> None:
-        self.zygote.confine(self.table, self.fds)
-        self.zygote.confinement.seal(keep=self.report)
-        os.write(3, STARTED)
-        if self.env:
-            os.environ.update(self.env)
-        argv, code, self.code = self.argv, self.code, None
-        if argv is None:
-            assert code is not None
-            driver.run(code, 3)
-        try:
-            os.execvp(argv[0], argv)
-        except OSError as error:
-            os.write(3, NO_EXEC + f"{argv[0]}: {error.strerror}".encode())
-            os._exit(126)
-
-
 def _run(zygote: Any, job: dict[str, Any], limits: dict[str, Any], parts: dict[str, bytes]) -> tuple[dict, dict]:
     files = {name[5:]: data for name, data in parts.items() if name.startswith("file:")}
-    code = parts["code"].decode("utf-8", "surrogatepass") if "code" in parts else None
-    guest, tree = _Guest(zygote, job, code), zygote.make_tree()
     opened: list[int] = []
     try:
         zygote.begin(limits, files)
@@ -110,18 +71,20 @@ def _run(zygote: Any, job: dict[str, Any], limits: dict[str, Any], parts: dict[s
             opened.append(stdin := memory_file(parts["stdin"]))
         for _ in range(3):
             opened += os.pipe2(os.O_CLOEXEC)
-        out, out_w, err, err_w, rep, guest.report = opened[-6:]
-        guest.fds = (stdin, out_w, err_w)
+        out, out_w, err, err_w, rep, rep_w = opened[-6:]
         captures = {out: HeadTail(limits["out_bytes"]), err: HeadTail(limits["out_bytes"])}
+        options = {"argv": job["argv"], "env": job["env"]} if job["argv"] is not None or job["env"] else None
+        request = pack_job(zygote.table(limits, job["bound_memory"]), options, parts.get("code", b""))
         began = time.monotonic()
-        tree.start(guest)
-        watch = _Watch(zygote, limits, tree, captures, rep)
+        launcher = zygote.launcher
+        launcher.start(request, [stdin, out_w, err_w, rep_w])
+        watch = _Watch(zygote, limits, captures, rep)
         try:
             ended_by = watch.until_end(began + limits["wall_s"])
             wall = time.monotonic() - began
-            starved = zygote.starved_s(tree.pid) if ended_by == "timeout_wall" else 0.0
+            starved = zygote.starved_s(launcher.pid) if ended_by == "timeout_wall" else 0.0
         finally:
-            usage = tree.finish()
+            usage = zygote.finish()
         watch.drain()
         result, outputs = _result(zygote, job, limits, watch, usage, ended_by)
         result["wall_s"], result["starved_s"] = round(wall, 6), round(starved, 3)
@@ -142,8 +105,8 @@ class _Watch:
     at now and then only: it matters at the end.
     """
 
-    def __init__(self, zygote: Any, limits: dict[str, Any], tree: Any, captures: dict[int, HeadTail], rep: int) -> None:
-        self.zygote, self.tree, self.captures = zygote, tree, captures
+    def __init__(self, zygote: Any, limits: dict[str, Any], captures: dict[int, HeadTail], rep: int) -> None:
+        self.zygote, self.captures = zygote, captures
         self.meter = Meter(zygote, limits)
         self.report_fd = rep
         self.report = b""
@@ -153,7 +116,7 @@ class _Watch:
 
     def until_end(self, deadline: float) -> str | None:
         """Return None when the main process ended by itself, else the verdict that ended it."""
-        host, exit_fd = self.zygote.host, self.tree.exit_fd
+        host, exit_fd = self.zygote.host, self.zygote.launcher.exit_fd
         poller = select.poll()
         for fd in (*self.captures, exit_fd, host.read_fd):
             poller.register(fd, select.POLLIN)
@@ -177,7 +140,7 @@ class _Watch:
             if now >= deadline:
                 return "timeout_wall"
             if now >= next_sample:
-                verdict = self.meter.exceeded(self.tree.pid)
+                verdict = self.meter.exceeded(self.zygote.launcher.pid)
                 if verdict:
                     return verdict
                 if any(fd == self.report_fd for fd, _ in self._pipes.poll(0)):

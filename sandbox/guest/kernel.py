@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import platform
+from collections.abc import Callable
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
-libc.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
-_fork = ctypes.PyDLL(None, use_errno=True).fork  # the interpreter's lock stays held across it
+_bare = ctypes.PyDLL(None)  # holds on to the interpreter's lock
+_bare.syscall.restype = ctypes.c_long
+_bare.__errno_location.restype = ctypes.POINTER(ctypes.c_int)
 
 MACHINE = platform.machine()
 # Call numbers that differ between machines: (x86_64, aarch64). Newer calls have one number everywhere.
-_NUMBERS = {"seccomp": (317, 277), "pivot_root": (155, 41), "capset": (126, 91)}
+_NUMBERS = {"seccomp": (317, 277), "pivot_root": (155, 41), "capset": (126, 91), "clone": (56, 220)}
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 
-CLONE_VM, SIGCHLD = 0x100, 17
+CLONE_VM, CLONE_PARENT, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x100, 0x8000, 0x200000, 0x1000000
+SIGCHLD = 17
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 36, 38
+PR_GET_TID_ADDRESS = 40
 AT_FDCWD = -100
 
 
@@ -41,21 +44,34 @@ def syscall(number: int, *args: object) -> int:
     return libc.syscall(ctypes.c_long(number), *args)
 
 
+def prepared(name: str, *args: object, what: str = "") -> Callable[[], int]:
+    """Make ready a call of the C library that touches as little memory as can be.
+
+    Args:
+        name: the function.
+        *args: its arguments, as ctypes objects.
+        what: what errors call it, if not by its name.
+
+    Returns:
+        A function that makes the call and returns its result, or raises ``OSError`` when that is negative.
+    """
+    call, errno = getattr(_bare, name), _bare.__errno_location
+
+    def make() -> int:
+        result = call(*args)
+        if result < 0:
+            code = errno()[0]
+            raise OSError(code, f"{what or name}: {os.strerror(code)}")
+        return result
+
+    return make
+
+
 def number(name: str) -> int:
     """The number of a call on this machine."""
     if _COLUMN is None:
         raise OSError(38, f"{name}: no system call table for machine {MACHINE!r}")
     return _NUMBERS[name][_COLUMN]
-
-
-def fork() -> int:
-    """fork(2) for a process with a single thread.
-
-    ``os.fork`` makes new locks, walks the thread list and seeds ``random`` in the child, which touches, and thereby
-    copies, more than a hundred pages: a third of what a short run costs. With one thread there is nothing to repair;
-    the caller sees to ``random``.
-    """
-    return check(_fork(), "fork")
 
 
 def prctl(option: int, value: int = 0) -> int:
@@ -69,21 +85,44 @@ def unshare(flags: int) -> None:
     check(libc.unshare(ctypes.c_int(flags)), f"unshare({flags:#x})")
 
 
-def setns(fd: int, kind: int) -> None:
-    """setns(2)."""
-    check(libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
+def entering_pidns(own: int) -> tuple[Callable[[], int], Callable[[], int]]:
+    """Make ready the two calls after which the next child is the first process of a new PID namespace.
 
-
-_PAUSE_STACK = mmap.mmap(-1, 16384)
-_PAUSE_TOP = ctypes.addressof(ctypes.c_char.from_buffer(_PAUSE_STACK)) + 16384
-
-
-def clone_pause() -> int:
-    """Start a process that shares this one's memory and does nothing but sleep in ``pause`` until it is killed.
-
-    One at a time: they all use the same stack. It must have no signal handlers.
+    Args:
+        own: descriptor of the caller's PID namespace, to which it returns first.
     """
-    return check(libc.clone(ctypes.cast(libc.pause, ctypes.c_void_p), _PAUSE_TOP, CLONE_VM | SIGCHLD, None), "clone")
+    kind = ctypes.c_int(CLONE_NEWPID)
+    return prepared("setns", ctypes.c_int(own), kind), prepared("unshare", kind)
+
+
+def sibling() -> Callable[[], int]:
+    """Make ready a fork, by a process with a single thread, whose child becomes a child of the caller's parent.
+
+    ``os.fork`` makes new locks, walks the thread list and seeds ``random`` in the child, which touches, and thereby
+    copies, more than a hundred pages: a third of what a short run costs. With one thread there is nothing to repair;
+    the caller sees to ``random``. The C library only needs to find the thread's number where it keeps it.
+    """
+    tid = ctypes.c_void_p()
+    known = libc.prctl(PR_GET_TID_ADDRESS, ctypes.byref(tid), 0, 0, 0) == 0
+    flags = CLONE_PARENT | SIGCHLD | (CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID if known else 0)
+    none = ctypes.c_void_p()
+    last = (tid, none) if _COLUMN == 0 else (none, tid)  # aarch64 has the thread-local storage first
+    words = (ctypes.c_long(number("clone")), ctypes.c_ulong(flags), none, none, *last)
+    return prepared("syscall", *words, what="clone")
+
+
+_PAUSE_STACK = ctypes.create_string_buffer(16384)
+
+
+def sibling_pause() -> Callable[[], int]:
+    """Make ready the start of a process that does nothing but sleep in ``pause`` until it is killed.
+
+    It shares the caller's memory, and is a child of the caller's parent. One at a time: they all use the same stack.
+    It must have no signal handlers.
+    """
+    top = ctypes.c_void_p((ctypes.addressof(_PAUSE_STACK) + ctypes.sizeof(_PAUSE_STACK)) & ~63)
+    flags = ctypes.c_int(CLONE_VM | CLONE_PARENT | SIGCHLD)
+    return prepared("clone", ctypes.cast(libc.pause, ctypes.c_void_p), top, flags, ctypes.c_void_p())
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:

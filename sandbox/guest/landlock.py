@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from . import kernel
 
@@ -76,6 +76,10 @@ def _allow(ruleset: int, path: str, access: int) -> None:
         os.close(fd)
 
 
-def enter(ruleset: int) -> None:
-    """Confine this process (and all it will start) to the ruleset, for good. Needs no_new_privs."""
-    kernel.check(kernel.libc.syscall(446, ruleset, 0), "landlock_restrict_self")
+def entrance(ruleset: int) -> Callable[[], int]:
+    """Make the function that confines a process (and all it will start) to the ruleset, for good.
+
+    It needs no_new_privs.
+    """
+    words = (ctypes.c_long(446), ctypes.c_int(ruleset), ctypes.c_uint(0))
+    return kernel.prepared("syscall", *words, what="landlock_restrict_self")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 import time
 from typing import Any
@@ -146,6 +145,7 @@ def _read_regular(directory: int, name: str, limit: int) -> bytes | None:
 
 def remove_tree(path: str) -> None:
     """Remove a directory left by dead guests: by descriptor, never following a link, however deep or unreadable."""
+    import shutil  # late: it brings three compression libraries, which every guest would be a copy of
 
     def unlock(function: Any, name: str, _info: Any) -> None:
         try:

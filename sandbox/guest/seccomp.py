@@ -103,17 +103,25 @@ def _special(number: int, block: list[_Op]) -> list[_Op]:
     return [_Op(_JEQ, number, 0, len(block)), *block]
 
 
-def instructions(machine: str, deny_metadata: bool) -> list[_Op]:
-    """The filter as a list of BPF instructions."""
-    column = 0 if machine == "x86_64" else 1
-    calls = {numbers[column]: EPERM for numbers in DENIED.values()}
-    if deny_metadata:
-        calls |= {numbers[column]: EPERM for numbers in METADATA.values()}
-    calls[_CLONE3] = ENOSYS  # its flags are behind a pointer; callers fall back to clone
-    plain = sorted((number, action) for number, action in calls.items() if number is not None)
+ENTERING = frozenset({"unshare", "setns"})
+
+
+def _head(machine: str) -> list[_Op]:
+    """Refuse other machines' tables, then load the number of the call."""
     program = [_Op(_LD, 4), _Op(_JEQ, _AUDIT_ARCH[machine], 1, 0), _Op(_RET, EPERM), _Op(_LD, 0)]
     if machine == "x86_64":
         program += [_Op(_JGE, 0x40000000, 0, 1), _Op(_RET, EPERM)]  # the x32 table
+    return program
+
+
+def instructions(machine: str, deny_metadata: bool, kept: frozenset[str] = frozenset()) -> list[_Op]:
+    """The filter as a list of BPF instructions; ``kept`` names denied calls that it lets pass all the same."""
+    column = 0 if machine == "x86_64" else 1
+    names = {**DENIED, **(METADATA if deny_metadata else {})}
+    calls = {numbers[column]: EPERM for name, numbers in names.items() if name not in kept}
+    calls[_CLONE3] = ENOSYS  # its flags are behind a pointer; callers fall back to clone
+    plain = sorted((number, action) for number, action in calls.items() if number is not None)
+    program = _head(machine)
     deny, allow = _Op(_RET, EPERM), _Op(_RET, ALLOW)
     program += _special(_CLONE[column], [_argument(0), _Op(_JSET, _NAMESPACE_FLAGS, 0, 1), deny, allow])
     program += _special(
@@ -128,17 +136,27 @@ def instructions(machine: str, deny_metadata: bool) -> list[_Op]:
 
 
 class Filter:
-    """A filter made ready by the fork server, so that a guest process only has to install it."""
+    """A filter made ready beforehand, so that a process only has to install it.
 
-    def __init__(self, deny_metadata: bool) -> None:
-        if kernel.MACHINE not in _AUDIT_ARCH:
-            raise OSError(38, f"no seccomp table for machine {kernel.MACHINE!r}")
-        ops = instructions(kernel.MACHINE, deny_metadata)
+    Attributes:
+        install: filters the calling process, and all it will start, from now on. Needs no_new_privs.
+    """
+
+    def __init__(self, ops: list[_Op]) -> None:
         self._filters = (_Filter * len(ops))(*[_Filter(op.code, op.yes, op.no, op.k) for op in ops])
         self._program = _Program(len(ops), self._filters)
-        self._pointer = ctypes.byref(self._program)
-        self._call = (ctypes.c_long(kernel.number("seccomp")), ctypes.c_uint(1), ctypes.c_uint(0), self._pointer)
+        words = (ctypes.c_long(kernel.number("seccomp")), ctypes.c_uint(1), ctypes.c_uint(0))
+        self.install = kernel.prepared("syscall", *words, ctypes.byref(self._program), what="seccomp")
 
-    def install(self) -> None:
-        """Filter this process from now on. Needs no_new_privs."""
-        kernel.check(kernel.libc.syscall(*self._call), "seccomp")
+
+def filter_all(deny_metadata: bool, kept: frozenset[str]) -> Filter:
+    """The filter of this machine, less the calls in ``kept``."""
+    if kernel.MACHINE not in _AUDIT_ARCH:
+        raise OSError(38, f"no seccomp table for machine {kernel.MACHINE!r}")
+    return Filter(instructions(kernel.MACHINE, deny_metadata, kept))
+
+
+def filter_only(names: frozenset[str]) -> Filter:
+    """A short filter that denies just these calls."""
+    column = 0 if kernel.MACHINE == "x86_64" else 1
+    return Filter(_head(kernel.MACHINE) + _search(sorted((DENIED[name][column] or 0, EPERM) for name in names)))

@@ -14,8 +14,8 @@ import socket
 import time
 from typing import Any
 
-from . import cells as guest_cells
 from .capture import HeadTail
+from .entry import pack_job
 from .frames import Frame, FrameError, FrameReader, encode
 from .jobs import Meter, explain
 from .tree import process_cpu_s, sender_of
@@ -121,25 +121,16 @@ class SessionServer:
     def start(self) -> None:
         """Fork the session's main process."""
         branch = Branch(0, self.limits["out_bytes"])
-        stdin = os.dup(self.zygote.null)
-        self.tree = self.zygote.make_tree()
-        table = self.zygote.table(self.limits, bounded=True)
-
-        def child() -> None:
-            self.zygote.confine(table, (stdin, branch.out_w, branch.err_w))
-            self.zygote.confinement.seal(keep=branch.theirs.detach())
-            os.environ.update(self.env)
-            guest_cells.main(3, self.host_calls)
-
-        self.tree.start(child)
-        os.close(stdin)
+        self.launcher = self.zygote.launcher
+        options = {"env": self.env, "host_calls": self.host_calls}
+        job = pack_job(self.zygote.table(self.limits, bounded=True), options, b"")
+        self.launcher.start(job, [self.zygote.null, branch.out_w, branch.err_w, branch.theirs.fileno()])
         branch.give_away()
-        branch.pid = self.tree.pid
-        if branch.pid:
-            branch.pidfd = os.pidfd_open(branch.pid)
+        branch.pid = self.launcher.pid
+        branch.pidfd = os.pidfd_open(branch.pid)
         self.branches[0] = branch
         self.poller.register(self.host.read_fd, select.POLLIN)
-        self.poller.register(self.tree.exit_fd, select.POLLIN)
+        self.poller.register(self.launcher.exit_fd, select.POLLIN)
         self._watch(branch)
 
     def _watch(self, branch: Branch) -> None:
@@ -167,7 +158,7 @@ class SessionServer:
             for branch in polled:
                 if self.branches.get(branch.number) is branch:
                     self._serve_branch(branch, events)
-            if self.tree.exit_fd in events and self.over is None:
+            if self.launcher.exit_fd in events and self.over is None:
                 self.over = ("ended", "")
             if busy:
                 if time.monotonic() - self.last_measured >= self.meter.period:
@@ -278,7 +269,7 @@ class SessionServer:
             self._bury(branch, *self._cause())
         else:
             self.poller.unregister(branch.sock.fileno())
-            self.tree.signal(signal.SIGKILL)  # a main process that closed its socket is of no further use
+            self.launcher.signal(signal.SIGKILL)  # a main process that closed its socket is of no further use
 
     def _from_guest(self, branch: Branch) -> None:
         try:
@@ -343,7 +334,7 @@ class SessionServer:
 
     def finish(self) -> None:
         """End everything and tell the host how it went."""
-        usage = self.tree.finish()
+        usage = self.zygote.finish()
         assert self.over is not None
         verdict, reason = self.over
         oom, forks, cpu, peak = 0, 0, usage.cpu_s, 0

@@ -1,115 +1,124 @@
-"""The process tree of one run: start it, watch its main process, and end all of it, whatever it has become."""
+"""The end of a run's process tree: all of it dies, whatever it has become, and what it used is added up.
+
+Guests and orphans alike are children of the fork server: it is the parent that the launcher gives guests, and a
+subreaper.
+"""
 
 from __future__ import annotations
 
 import array
 import contextlib
 import os
-import random
-import resource
 import signal
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from . import kernel
+MAX_COUNTED = 10_000
 
 
 class Usage(NamedTuple):
     """What a finished tree used.
 
     Attributes:
-        status: wait status of the main process; None when its keeper was lost with it.
+        status: wait status of the main process.
         cpu_s: processor seconds of every process that was reaped.
         max_rss_kb: resident peak of the largest single process.
         leftovers: processes still alive when the main process ended.
     """
 
-    status: int | None
+    status: int
     cpu_s: float
     max_rss_kb: int
     leftovers: int
 
 
-MAX_COUNTED = 10_000
-
-
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-class PlainTree:
-    """A tree without a PID namespace. The fork server is a subreaper, so every orphan becomes its child.
+class Undertaker:
+    """Ends process trees, one after the other.
 
     Args:
-        sweep: kills what is left once; called until nothing is left.
+        proc: descriptor of the fork server's ``/proc``.
+        spared: the launcher, the one child that stays.
+        sweep: kills, once, what may be left of a tree without a PID namespace; called until nothing is left.
     """
 
-    def __init__(self, sweep: Callable[[], None]) -> None:
-        self._sweep = sweep
-        self._cpu = _children_cpu()
-        self.pid = 0
-        self.exit_fd = -1
+    def __init__(self, proc: int, spared: int, sweep: Callable[[], None]) -> None:
+        self._proc, self._spared, self._sweep = proc, [spared], sweep
+        self._children = self._open(os.getpid())
 
-    def start(self, child: Callable[[], None]) -> None:
-        """Fork the main process, which runs ``child`` and never returns from it."""
-        self.pid = _fork(child)
-        self.exit_fd = os.pidfd_open(self.pid)
+    def _open(self, pid: int) -> int:
+        return os.open(f"{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
 
-    def signal(self, number: int) -> None:
-        """Signal the main process."""
-        _quietly(lambda: signal.pidfd_send_signal(self.exit_fd, number))
+    def finish(self, pid: int, init: int) -> Usage:
+        """End a tree.
 
-    def finish(self) -> Usage:
-        """Kill what still runs, reap everything, and say what it used."""
-        self.signal(signal.SIGKILL)
-        _, status, rusage = os.wait4(self.pid, 0)
-        os.close(self.exit_fd)
-        leftovers, rss = 0, rusage.ru_maxrss
-        while True:
-            try:
-                pid, ended, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
+        Args:
+            pid: its main process, dead or alive.
+            init: process 1 of its own PID namespace; 0 when it has none.
+        """
+        os.kill(pid, signal.SIGKILL)  # a child that was not waited for: the number is still its own
+        _, status, usage = os.wait4(pid, 0)
+        left = self._descendants(init) if init else []
+        leftovers, rss = len(left), usage.ru_maxrss
+        cpu = usage.ru_utime + usage.ru_stime + sum(map(process_cpu_s, left))
+        if init:
+            os.kill(init, signal.SIGKILL)  # with it the kernel kills the whole namespace
+            os.waitpid(init, 0)
+        while self._now(self._children) != self._spared:
+            pid, ended, usage = os.wait4(-1, os.WNOHANG)
             if pid == 0:
                 self._sweep()
                 time.sleep(0.001)
-                continue
-            rss = max(rss, usage.ru_maxrss)
-            leftovers += os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGKILL
-        return Usage(status, _children_cpu() - self._cpu, rss, leftovers)
+            elif pid in self._spared:
+                self._spared = []  # the launcher is gone; the next run will find out
+            else:
+                rss, cpu = max(rss, usage.ru_maxrss), cpu + usage.ru_utime + usage.ru_stime
+                leftovers += os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGKILL
+        return Usage(status, cpu, rss, leftovers)
 
+    @staticmethod
+    def _now(children: int) -> list[int]:
+        return [int(word) for word in os.pread(children, 1 << 16, 0).split()]
 
-def sweep_uid(uid: int, gid: int) -> Callable[[], None]:
-    """A sweep that kills every process of a user id nobody else has. Needs root."""
-
-    def sweep() -> None:
-        pid = os.fork()
-        if pid == 0:
+    def _descendants(self, pid: int) -> list[int]:
+        """What is still alive below a process. A bomb may go on growing meanwhile; this walk ends in any case."""
+        found: list[int] = []
+        pending = [pid]
+        while pending and len(found) < MAX_COUNTED:
             try:
-                os.setgroups([])
-                os.setresgid(gid, gid, gid)
-                os.setresuid(uid, uid, uid)
-                os.kill(-1, signal.SIGKILL)
+                children = self._open(pending.pop())
+            except OSError:
+                continue
+            try:
+                below = self._now(children)
+            except OSError:
+                below = []
             finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
-
-    return sweep
-
-
-def sweep_namespace() -> None:
-    """Kill everything else in a PID namespace that the fork server has for itself (a container)."""
-    _quietly(lambda: os.kill(-1, signal.SIGKILL))
+                os.close(children)
+            found += below
+            pending += below
+        return found
 
 
-def sweep_children() -> None:
-    """Stop, then kill, every descendant found in /proc: for an ordinary user without any namespace."""
+def sweep_uid(uid: int, gid: int) -> None:
+    """Kill every process of a user id nobody else has. Needs root."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            os.kill(-1, signal.SIGKILL)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def sweep_children(spared: int) -> None:
+    """Stop, then kill, every descendant but one found in /proc: for an ordinary user without any namespace."""
     me = os.getpid()
     parents: dict[int, int] = {}
     for name in os.listdir("/proc"):
@@ -121,83 +130,13 @@ def sweep_children() -> None:
                 continue
     mine = {me}
     while True:
-        more = {pid for pid, parent in parents.items() if parent in mine} - mine
+        more = {pid for pid, parent in parents.items() if parent in mine} - mine - {spared}
         if not more:
             break
         mine |= more
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in mine - {me}:
-            _quietly(partial(os.kill, pid, number))
-
-
-class NamespaceTree:
-    """A tree in a PID namespace of its own.
-
-    Process 1 of the namespace only waits to be killed: it shares the fork server's memory and sleeps in the C library's
-    ``pause``, so it costs no copy of anything, and a guest can neither signal nor trace it. Orphans become its children
-    and vanish when they end, because it ignores SIGCHLD. The main process is process 2, and a child of the fork server.
-
-    Args:
-        own_pidns: descriptor of the fork server's PID namespace.
-        proc: descriptor of its ``/proc``.
-    """
-
-    def __init__(self, own_pidns: int, proc: int) -> None:
-        self._own_pidns, self._proc = own_pidns, proc
-        self.pid = 0
-        self.exit_fd = -1
-
-    def start(self, child: Callable[[], None]) -> None:
-        """Make the namespace and fork the main process, which runs ``child`` and never returns from it."""
-        kernel.setns(self._own_pidns, kernel.CLONE_NEWPID)
-        kernel.unshare(kernel.CLONE_NEWPID)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # inherited by process 1
-        try:
-            self._init = kernel.clone_pause()
-        finally:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        try:
-            self.pid = _fork(child)
-        except OSError:
-            os.kill(self._init, signal.SIGKILL)
-            os.waitpid(self._init, 0)
-            raise
-        self.exit_fd = os.pidfd_open(self.pid)
-
-    def signal(self, number: int) -> None:
-        """Signal the main process."""
-        _quietly(lambda: signal.pidfd_send_signal(self.exit_fd, number))
-
-    def finish(self) -> Usage:
-        """End the namespace and say what it used."""
-        self.signal(signal.SIGKILL)
-        _, status, usage = os.wait4(self.pid, 0)
-        os.close(self.exit_fd)
-        left = self._descendants(self._init)
-        cpu = usage.ru_utime + usage.ru_stime + sum(map(process_cpu_s, left))
-        os.kill(self._init, signal.SIGKILL)  # with process 1 the kernel kills the whole namespace
-        os.waitpid(self._init, 0)
-        return Usage(status, cpu, usage.ru_maxrss, len(left))
-
-    def _descendants(self, pid: int) -> list[int]:
-        """What is still alive below a process. A bomb may go on growing meanwhile; this walk ends in any case."""
-        found: list[int] = []
-        pending = [pid]
-        while pending and len(found) < MAX_COUNTED:
-            pid = pending.pop()
-            try:
-                fd = os.open(f"{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
-            except OSError:
-                continue
-            try:
-                below = [int(word) for word in os.read(fd, 1 << 16).split()]
-            except OSError:
-                below = []
-            finally:
-                os.close(fd)
-            found += below
-            pending += below
-        return found
+            quietly(partial(os.kill, pid, number))
 
 
 def process_cpu_s(pid: int) -> float:
@@ -225,28 +164,7 @@ def received_fds(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return list(fds)
 
 
-def _fork(child: Callable[[], None]) -> int:
-    """Fork a process that runs ``child`` and nothing else; its number. Every child gets random numbers of its own."""
-    random.seed()
-    pid = kernel.fork()
-    if pid == 0:
-        _run_child(child)
-    return pid
-
-
-def _run_child(child: Callable[[], None]) -> None:
-    """Run in a forked process: never return into the fork server's loop, whatever the guest did to builtins."""
-    status = 0
-    threading.main_thread()._native_id = threading.get_native_id()  # type: ignore[attr-defined]  # os.fork would
-    try:
-        child()
-    except BaseException as error:
-        status = 125
-        os.write(2, f"sandbox: {type(error).__name__}: {error}\n".encode())
-    finally:
-        os._exit(status)
-
-
-def _quietly(action: Callable[[], object]) -> None:
+def quietly(action: Callable[[], object]) -> None:
+    """Do something that may have become impossible meanwhile."""
     with contextlib.suppress(OSError):
         action()

@@ -26,10 +26,16 @@ def enter_namespaces(root: bool, inner_uid: int) -> None:
     flags = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID
     if root:
         kernel.unshare(flags)
-        return
+    else:
+        enter_user_namespace(inner_uid, inner_uid, flags)
+
+
+def enter_user_namespace(inner_uid: int, inner_gid: int, flags: int = 0) -> None:
+    """Leave the host's user namespace (and others); this user and group are the only ones in the new one."""
     uid, gid = os.geteuid(), os.getegid()
     kernel.unshare(flags | kernel.CLONE_NEWUSER)
-    for name, line in (("setgroups", "deny"), ("uid_map", f"{inner_uid} {uid} 1"), ("gid_map", f"{inner_uid} {gid} 1")):
+    maps = {"setgroups": "deny", "uid_map": f"{inner_uid} {uid} 1", "gid_map": f"{inner_gid} {gid} 1"}
+    for name, line in maps.items():
         with open(f"/proc/self/{name}", "w") as file:
             file.write(line)
 

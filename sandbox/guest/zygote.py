@@ -1,4 +1,4 @@
-"""The fork server of one slot: a warm, single-threaded interpreter that forks one confined process per run.
+"""The fork server of one slot: it serves one host, and has its launcher make one confined process per run.
 
 It speaks frames with the host. The first frame configures it; then each ``run`` or ``open`` (a session) is served to
 its end before the next. When the host goes away (end of file) it kills what runs and exits.
@@ -6,25 +6,21 @@ its end before the next. When the host goes away (end of file) it kills what run
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from . import driver, kernel, tree, view
+from . import kernel, view, warm
 from .cgroup import Group
 from .channel import HostChannel
-from .confine import GIB, Confinement
+from .confine import GIB, kernel_limits
+from .jobs import serve_run
+from .launcher import Launcher
 from .scratch import Scratch
-
-PRELUDE = (
-    "abc", "array", "bisect", "collections", "collections.abc", "contextlib", "copy", "dataclasses", "datetime",
-    "decimal", "enum", "fractions", "functools", "heapq", "io", "itertools", "json", "math", "operator", "random",
-    "re", "statistics", "string", "struct", "textwrap", "time", "traceback", "typing",
-)  # fmt: skip
+from .sessions import serve_session
+from .tree import Undertaker, Usage, sweep_children, sweep_uid
 
 
 class Zygote:
@@ -39,47 +35,24 @@ class Zygote:
         self.host = host
         self.level = config["level"]
         self.uid, self.gid = config["uid"], config["gid"]
-        self.own_pids = bool(config["own_pids"])
         self.group = Group(config["cgroup"], config["cgroup_version"]) if config["cgroup"] else None
         self.root = os.geteuid() == 0
-        self.proc = -1
         self.own_pidns = -1
         if self.level == "I":
             self._isolate(config)
-            work, box = view.WORK, view.BOX
+            self.work, self.box = view.WORK, view.BOX
         else:
             self.proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            work, box = os.path.join(config["scratch"], "w"), config["scratch"]
-        self.work = work
+            self.work, self.box = os.path.join(config["scratch"], "w"), config["scratch"]
         give = self.root or self.level == "I"
-        self.scratch = Scratch(box, work, mounted=self.level == "I", uid=self.uid, gid=self.gid, give=give)
+        self.scratch = Scratch(self.box, self.work, mounted=self.level == "I", uid=self.uid, gid=self.gid, give=give)
+        self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-        self.environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": work, "TMPDIR": work + "/tmp", "LANG": "C.UTF-8",
-            "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2",
-        }  # fmt: skip
-        os.environ.clear()
-        os.environ.update(self.environment)  # what guests inherit
-        system = [*view.SYSTEM, *(f"/etc/{name}" for name in (*view.ETC, *view._ETC_FILES))]
-        self.confinement = Confinement(
-            uid=self.uid if self.root else None,
-            gid=self.gid,
-            read=[path for path in [*system, *config["runtime"]] if os.path.exists(path)],
-            write=box,
-            devices=[f"/dev/{name}" for name in view.DEVICES],
-            private_view=self.level == "I",
-            inner_user=self.level == "I" and not self.root,
-            trusted=self.level == "T",
-        )
-        sys.path[:] = [path for path in sys.path if path and not path.endswith("/sandbox")] + config["site"]
-        for name in (*PRELUDE, *config["preload"]):
-            importlib.import_module(name)
-        driver.prepare()
-        self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        self._first_to_die()
-        self.confinement.prepare()
-        gc.collect()
-        gc.freeze()
+        self.launcher = Launcher(lambda words, jobs: warm.main(self, config, words, jobs))
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+        self._undertaker = Undertaker(self.proc, self.launcher.process, self._sweep(bool(config["own_pids"])))
+        self._others = self._counted_with_guests(bool(config["own_pids"]))
 
     def _isolate(self, config: dict[str, Any]) -> None:
         """Enter the namespaces; continue as process 1 of a new PID namespace while this process waits for it."""
@@ -102,53 +75,46 @@ class Zygote:
             raise OSError(1, "a private /proc cannot be mounted here")
         self.own_pidns = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
 
-    def make_tree(self) -> Any:
-        """A new process tree of the kind this level has."""
-        if self.level == "I":
-            return tree.NamespaceTree(self.own_pidns, self.proc)
+    def _sweep(self, own_pids: bool) -> Callable[[], None]:
+        """How what is left of a tree is killed at this level."""
         if self.root:
-            return tree.PlainTree(tree.sweep_uid(self.uid, self.gid))
-        return tree.PlainTree(tree.sweep_namespace if self.own_pids else tree.sweep_children)
+            return lambda: sweep_uid(self.uid, self.gid)
+        if own_pids and os.getpid() == 1:
+            return self.launcher.sweep
+        return lambda: sweep_children(self.launcher.process)
 
-    def _first_to_die(self) -> None:
-        """Let the kernel, short of memory, take guests first; they inherit this, and the largest is chosen."""
-        with contextlib.suppress(OSError):
-            fd = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self.proc)
-            try:
-                os.write(fd, b"1000")
-            finally:
-                os.close(fd)
+    def finish(self) -> Usage:
+        """Kill what still runs of the guest, and say what it used."""
+        os.close(self.launcher.exit_fd)
+        return self._undertaker.finish(self.launcher.pid, self.launcher.init)
 
-    def table(self, limits: dict[str, Any], bounded: bool) -> list[tuple[int, tuple[int, int]]]:
+    def _counted_with_guests(self, own_pids: bool) -> int | None:
+        """Processes that the kernel counts together with the guests' own; None where that must be looked up each time.
+
+        It counts per user id and user namespace.
+        """
+        if self.root:
+            return 0  # a user id that nobody else has
+        if self.level == "I":
+            return 4  # the waiting first process, this one, the launcher, process 1 of the guest's namespace
+        if self.launcher.facts["counted_alone"]:
+            return 1  # the launcher
+        return self._processes_of_user() if own_pids else None
+
+    def table(self, limits: dict[str, Any], bounded: bool) -> list[int]:
         """The kernel's limits for a run with these limits.
 
         Args:
             limits: the job's limits.
             bounded: whether to bound virtual memory (off for runtimes that reserve it by the gigabyte).
         """
-        extra = 0
-        if not self.root:  # other processes of this user count too
-            extra = 3 if self.level == "I" else self._processes_of_user()
+        # The guest that is forked ahead is looked up, too, and is one of the run's own.
+        others = self._others if self._others is not None else self._processes_of_user() - 1
         space = (limits["mem_mb"] << 20) + (2 * GIB if self.group else GIB)
-        return self.confinement.table(limits, limits["procs"] + extra, space if bounded else None)
-
-    def confine(self, table: list[tuple[int, tuple[int, int]]], fds: tuple[int, int, int]) -> None:
-        """Confine the calling process, which is about to become a guest.
-
-        Args:
-            table: the kernel's limits.
-            fds: descriptors for stdin, stdout, stderr.
-        """
-        if self.group:
-            self.group.join()
-        os.chdir(self.work)
-        self.confinement.apply(table, fds)
+        return kernel_limits(limits, limits["procs"] + others, space if bounded else None)
 
     def _processes_of_user(self) -> int:
-        """Threads of every process of this user, which the kernel counts against the same limit.
-
-        Looking costs as much as a run does, but an old count refuses forks a guest is entitled to.
-        """
+        """Threads of every process of this user. Looking costs as much as a run does."""
         uid, count = str(os.geteuid()), 0
         for name in os.listdir("/proc"):
             if name.isdigit():
@@ -191,9 +157,6 @@ class Zygote:
 
 def main(read_fd: int, write_fd: int) -> None:
     """Serve one host until it hangs up."""
-    from .jobs import serve_run
-    from .sessions import serve_session
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     host = HostChannel(read_fd, write_fd)
@@ -206,11 +169,19 @@ def main(read_fd: int, write_fd: int) -> None:
         host.send({"op": "failed", "error": f"{type(error).__name__}: {error}"})
         return
     host.send({
-        "op": "ready", "pid": os.getpid(), "python": sys.version.split()[0], "missing": zygote.confinement.missing,
-        "landlock": zygote.confinement.landlock_abi, "machine": kernel.MACHINE, "root": zygote.root,
+        "op": "ready", "pid": os.getpid(), "python": sys.version.split()[0], "machine": kernel.MACHINE,
+        "root": zygote.root, **zygote.launcher.facts,
     })  # fmt: skip
+    try:
+        _serve(zygote)
+    finally:
+        zygote.launcher.close()
+
+
+def _serve(zygote: Zygote) -> None:
     while True:
-        frame = host.receive()
+        zygote.launcher.prepare()
+        frame = zygote.host.receive()
         if frame is None:
             return
         op = frame.header.get("op")
@@ -219,5 +190,5 @@ def main(read_fd: int, write_fd: int) -> None:
         elif op == "open":
             serve_session(zygote, frame)
         elif op not in ("cancel", "kill", "interrupt", "close", "reply"):  # late words about a run that has just ended
-            host.send({"op": "failed", "error": f"unknown operation {op!r}"})
+            zygote.host.send({"op": "failed", "error": f"unknown operation {op!r}"})
             return
