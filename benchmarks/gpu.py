@@ -93,8 +93,9 @@ def rollout(policy: Any, kind: str, options: argparse.Namespace) -> dict[str, fl
     engine = make_engine(settings, policy)
     if hasattr(engine, "max_rows"):
         engine.max_rows = max(options.rows)
-    params, few = SamplingParams(max_new_tokens=options.new), SamplingParams(max_new_tokens=min(options.new, 24))
-    vocabulary = policy.model.config.vocab_size
+    params, vocabulary = SamplingParams(max_new_tokens=options.new), policy.model.config.vocab_size
+    # The warm-up compiles kernels and takes the same memory as the measured call, and ends at the first tokens.
+    soon = SamplingParams(max_new_tokens=options.new, stop_ids=tuple(range(vocabulary)))
     found: dict[str, float] = {}
     try:
         for rows in options.rows:
@@ -102,9 +103,7 @@ def rollout(policy: Any, kind: str, options: argparse.Namespace) -> dict[str, fl
             ids = torch.randint(3, vocabulary, (max(rows // 8, 1), options.prompt), generator=generator).tolist()
             prompts = [Prompt(tuple(row), min(8, rows), tuple(range(min(8, rows)))) for row in ids]
             count = sum(p.n for p in prompts) * options.new
-            engine.sample(
-                prompts, few
-            )  # compiles kernels and warms up; a whole call would take as long as the measured one
+            engine.sample(prompts, soon)
             sample = lambda prompts=prompts: engine.sample(prompts, params)  # noqa: E731
             seconds = clock(sample, options.device, 1, warm=False)
             found[f"tokens_per_second_{rows}_rows"] = count / seconds

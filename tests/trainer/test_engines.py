@@ -8,7 +8,7 @@ import torch
 
 from palaestra.trainer.config import PolicyConfig
 from palaestra.trainer.engines import make_engine
-from palaestra.trainer.engines.base import Prompt, SamplingParams
+from palaestra.trainer.engines.base import EngineFailed, Prompt, SamplingParams
 from palaestra.trainer.engines.sampling import draw, seed_of, uniforms
 from palaestra.trainer.policy import load_policy
 
@@ -156,6 +156,16 @@ def test_log_probs_are_those_of_the_distribution_sampled_from(engine, policy):
             logp = (policy.model(ids).logits.float() / 0.5).log_softmax(-1)[0, len(turn.prompt_ids) - 1 : -1]
         expected = logp.cpu().gather(1, torch.tensor(turn.completion_ids)[:, None])[:, 0]
         np.testing.assert_allclose(turn.logprobs, expected, atol=1e-5)
+
+
+def test_diverged_weights_are_said_and_not_sampled_from(engine, policy, request):
+    if "vllm" in request.node.name:
+        pytest.skip("vLLM checks its weights by the probe")
+    with torch.no_grad():
+        policy.model.model.layers[1].mlp.down_proj.weight[3, 5] = torch.nan
+    engine.update_weights(policy.model, 1)
+    with pytest.raises(EngineFailed, match=r"diverged.*train\.learning_rate"):
+        engine.sample(_prompts(), SamplingParams(max_new_tokens=4))
 
 
 def test_an_empty_prompt_is_refused_and_no_prompts_is_fine(engine):

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 LOG2E = 1.4426950408889634
-BLOCK, WARPS, STAGES = 64, 4, 3
+BLOCK, WARPS, STAGES = 64, 4, 2
 """Keys taken at once, and how a program of the kernel is laid out."""
 
 

@@ -19,7 +19,7 @@ from ..precision import wide_linear
 from .base import Prompt, SamplingParams
 from .decoder import Decoder, DecoderWeights
 from .fused import rms_norm
-from .sampling import draw
+from .sampling import draw, refuse_nan
 
 LOOK_EVERY = 8
 """Tokens between two looks at which rows have ended; a look waits for the GPU."""
@@ -189,6 +189,7 @@ def sample(
         rows.advance(weights)  # also loads and warms up every kernel of the capture
         if params.max_new_tokens - step > WORTH_CAPTURING:
             replay = capture(rows, weights)
+    refuse_nan(rows.logp_TB)
     ids, logp = rows.ids_TB.T.tolist(), rows.logp_TB.T.tolist()
     return Sampled(ids, logp, rows.length_B.tolist(), rows.ended_B.tolist(), versions)
 

@@ -13,7 +13,7 @@ import torch
 from ...schema import Turn
 from ..precision import computing
 from .base import Prompt, SamplingParams, Scored, UpdateReceipt
-from .sampling import draw, uniforms
+from .sampling import draw, refuse_nan, uniforms
 
 
 class HuggingFaceEngine:
@@ -93,6 +93,7 @@ class HuggingFaceEngine:
                 break
             inputs, positions = chosen[:, None], positions[:, -1:] + 1
             mask = torch.cat((mask, mask.new_ones(len(rows), 1)), dim=-1)
+        refuse_nan(torch.stack(logps))
         ids_out, logp_out = torch.stack(sampled, 1).tolist(), torch.stack(logps, 1).tolist()
         return [
             Turn(

@@ -21,7 +21,7 @@ from .base import Prompt, SamplingParams, Scored, UpdateReceipt
 from .decoder import Decoder, DecoderWeights
 from .fused import rms_norm
 from .group_cache import GroupCache
-from .sampling import draw, uniforms
+from .sampling import draw, refuse_nan, uniforms
 
 
 class NativeEngine:
@@ -143,6 +143,7 @@ class NativeEngine:
             weights, version = self._served or (weights, version)  # an update in flight; the old keys stay
             versions.append(version)
             hidden = self._decode(weights, cache, ids, step)
+        refuse_nan(logp_BT)
         return _turns(prompts, ids_BT.tolist(), logp_BT.tolist(), length_B.tolist(), ended.tolist(), versions)
 
     def _prefill(self, w: DecoderWeights, prompts: list[Prompt], limit: int) -> tuple[GroupCache, Tensor]:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .base import EngineFailed
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _WORD = 0xFFFFFFFFFFFFFFFF
 _BLOCK, _LARGE = 128, 8192
@@ -77,7 +79,7 @@ def _inverse(p_BV: Tensor, uniform_B: Tensor) -> Tensor:
     if count <= _LARGE:
         return _first_above(p_BV.cumsum(-1, dtype=torch.float64), uniform_B)[0]
     blocks = (F.pad(p_BV, (0, -count % _BLOCK)) if count % _BLOCK else p_BV).unflatten(1, (-1, _BLOCK))
-    ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    ends = blocks.sum(-1).double().cumsum(-1)
     block, point = _first_above(ends, uniform_B)
     inside = blocks[torch.arange(len(block), device=block.device), block].cumsum(-1, dtype=torch.float64)
     total = inside[:, -1]
@@ -93,7 +95,17 @@ def _first_above(cumulative_BV: Tensor, uniform_B: Tensor) -> tuple[Tensor, Tens
     """
     total = cumulative_BV[:, -1]
     point = (uniform_B * total).clamp_max(torch.nextafter(total, total.new_zeros(())))
-    return torch.searchsorted(cumulative_BV, point[:, None], right=True)[:, 0], point
+    found = torch.searchsorted(cumulative_BV, point[:, None], right=True)[:, 0]
+    return found.clamp_max(cumulative_BV.shape[1] - 1), point  # nan is above everything; `refuse_nan` tells
+
+
+def refuse_nan(logp: Tensor) -> None:
+    """Raise EngineFailed when sampled log-probabilities are not numbers: then the weights are not, either."""
+    if bool(logp.isnan().any()):
+        raise EngineFailed(
+            "the policy's logits are not numbers: its weights have diverged; resume from an earlier checkpoint with a "
+            "lower train.learning_rate"
+        )
 
 
 def _nucleus(logp_BV: Tensor, top_p: float) -> Tensor:
