@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palaestra.trainer.config import ConfigError, TrainConfig
+from palaestra.trainer.config import TrainConfig
 from palaestra.trainer.forward import Forward
 from palaestra.trainer.head import LinearLogits, head
 from palaestra.trainer.learner import Learner, Unstable
@@ -86,15 +86,6 @@ def test_compiled_layers_have_the_same_gradients(policy, shared, monkeypatch):
     plain, _ = gradients(policy, rows, shared_prefix=shared)
     compiled, _ = gradients(policy, rows, shared_prefix=shared, compile=True)
     assert furthest(plain, compiled) < 2e-5
-
-
-def test_eight_bit_moments_name_their_package(policy):
-    from importlib.util import find_spec
-
-    if find_spec("torchao"):
-        pytest.skip("torchao is installed here")
-    with pytest.raises(ConfigError, match="pip install torchao"):
-        Learner(policy, registry.get("grpo", {}), TrainConfig(optimiser="adamw8bit"), 1.0)
 
 
 def test_rows_without_advantage_are_skipped_but_counted(policy):
