@@ -31,6 +31,7 @@ from .loop import Trainer
 from .objectives import registry
 from .objectives.types import Objective
 from .policy import Policy, load_policy
+from .precision import compute_dtype
 from .rows import Row
 from .teachers import Teachers
 
@@ -98,12 +99,13 @@ class ShardedForward(Forward):
 def shard(model: Any) -> Any:
     """Shard a model in place, layer by layer, over all processes."""
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+    precision = MixedPrecisionPolicy(param_dtype=compute_dtype(model), reduce_dtype=torch.float32)
     mesh = init_device_mesh(next(model.parameters()).device.type, (dist.get_world_size(),))
     for layer in model.model.layers:
-        fully_shard(layer, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=precision)
+    return fully_shard(model, mesh=mesh, mp_policy=precision)
 
 
 class ShardedLearner(Learner):

@@ -50,7 +50,7 @@ def merged_state_dict(model: Any) -> dict[str, Any] | None:
     state = {}
     for name, module in base.named_modules():
         if hasattr(module, "lora_A"):
-            state[f"{name}.weight"] = effective_weight(module).detach()
+            state[f"{name}.weight"] = effective_weight(module).detach().to(module.base_layer.weight.dtype)
     for name, tensor in base.state_dict().items():
         plain = name.replace(".base_layer", "")
         if ".lora_" not in name and plain not in state:

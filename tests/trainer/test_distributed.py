@@ -85,6 +85,20 @@ def test_two_processes_give_the_numbers_of_one_and_continue_each_other(tmp_path)
     AutoModelForCausalLM.from_pretrained(latest(two / "checkpoints").folder)  # a Hugging Face folder like any other
 
 
+@pytest.mark.slow
+def test_two_processes_in_mixed_precision_take_the_step_of_one(tmp_path):
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        launch(tmp_path, processes, "--set", f"out={out}", "--set", "policy.dtype=mixed", "--set", "train.steps=1")
+        found += steps_of(out)
+    one, two = found
+    assert one["reward"] == two["reward"]  # the same weights sampled
+    assert two["loss"] == pytest.approx(one["loss"], abs=0.02)
+    assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=0.05)
+    assert 1e-9 < two["rollout_kl"] < 1e-2  # bfloat16 on both sides, not the same rounding
+
+
 def test_what_several_processes_cannot_do_is_refused():
     config = load_config({"env": "palaestra/Sort-v0", "rollout": {"max_staleness": 1}, "policy": {"lora_rank": 2}})
     with pytest.raises(ConfigError, match=r"lora_rank.*max_staleness"):

@@ -85,6 +85,25 @@ def test_outside_a_mixed_model_nothing_is_cast(policy):
         assert policy.model(torch.tensor([[3, 4]])).logits.dtype == torch.float32
 
 
+@pytest.mark.parametrize(("dtype", "merges"), [("mixed", True), ("bfloat16", False)])
+def test_small_adapters_are_felt_whatever_type_the_weights_have(dtype, merges, caplog):
+    config = PolicyConfig(characters="0123456789", layers=2, hidden=32, dtype=dtype, device="cpu", lora_rank=4)
+    model = load_policy(config).model
+    forward = Forward(model)
+    assert (forward.decoder is not None) == merges
+    assert ("rounded away" in caplog.text) != merges
+    before = forward.hidden(*JOB)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=2e-3)
+    after = forward.hidden(*JOB)
+    assert (before != after).any()
+    after.float().square().sum().backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    assert all("lora" in name and grad.dtype == torch.float32 and grad.any() for name, grad in gradients.items())
+
+
 @needs_gpu
 def test_wide_products_are_exact_sums():
     generator = torch.Generator().manual_seed(0)

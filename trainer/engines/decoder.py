@@ -74,6 +74,8 @@ class PromptCache:
 
 def why_unsupported(model: Any) -> str | None:
     """Why this model needs the Hugging Face path, or None when `Decoder` computes exactly what it does."""
+    if is_adapted(model) and next(model.get_base_model().parameters()).dtype not in (torch.float32, torch.float64):
+        return "adapters would be rounded away in narrow weights; policy.dtype = 'mixed' keeps them"
     model = _inner(model)
     config = model.config
     name = type(model).__name__
