@@ -34,7 +34,7 @@ NARROW = ("8B",)
 """Sizes whose weights are kept in bfloat16: float32 weights, gradients and moments would not fit."""
 
 
-def make_policy(size: str, device: str) -> Any:
+def make_policy(size: str, device: str, *, narrow: bool | None = None) -> Any:
     """A policy of a shape with random weights; its tokenizer knows a few characters and is only there for its form."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -54,14 +54,15 @@ def make_policy(size: str, device: str) -> Any:
         tie_word_embeddings=s["tied"],
         pad_token_id=None,
     )
+    narrow = size in NARROW if narrow is None else narrow
     torch.manual_seed(0)
     with torch.device(device):
-        torch.set_default_dtype(torch.bfloat16 if size in NARROW else torch.float32)
+        torch.set_default_dtype(torch.bfloat16 if narrow else torch.float32)
         try:
             model = Qwen3ForCausalLM(config).eval()
         finally:
             torch.set_default_dtype(torch.float32)
-    if device == "cuda" and size not in NARROW:
+    if device == "cuda" and not narrow:
         model.compute_dtype = torch.bfloat16
     return Policy(model, tiny_tokenizer("0123456789"), ())
 
@@ -284,12 +285,14 @@ def measure(size: str, options: argparse.Namespace) -> None:
     if "lora" in options.parts:
         from palaestra.trainer.lora import add_adapters
 
+        del policy
+        gc.collect()
+        policy = make_policy(size, options.device, narrow=False)
         policy.model = add_adapters(policy.model, 16, 32.0)
-        settings = {"gradient_checkpointing": True}
         attempt(
             size,
             "training, LoRA of rank 16, checkpointed",
-            lambda: training(policy, options, **settings),
+            partial(training, policy, options, gradient_checkpointing=True),
             options.device,
         )
 

@@ -21,7 +21,9 @@ from .sizing import (
 class Device:
     """One accelerator, and the shares of its peaks that are reached.
 
-    The defaults are an H200's data sheet with assumed shares. They are no measurements.
+    The defaults are what one H200 showed: peaks of a large product and a large copy, and shares in the middle of those
+    that `docs/benchmarks.md` lists (training 0.35 to 0.56 with gradient checkpointing, sampling 0.47 to 0.67). Its
+    memory is the data sheet's; the link is assumed.
 
     Attributes:
         flops: peak of matrix products in the type that is trained, operations a second.
@@ -32,12 +34,12 @@ class Device:
         rollout_share: of the bound of sampling.
     """
 
-    flops: float = 989e12
-    bandwidth: float = 4.8e12
+    flops: float = 762e12
+    bandwidth: float = 4.25e12
     memory: float = 141e9
     link: float = 50e9
-    train_share: float = 0.3
-    rollout_share: float = 0.45
+    train_share: float = 0.45
+    rollout_share: float = 0.5
 
 
 @dataclass(frozen=True)
