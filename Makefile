@@ -82,6 +82,8 @@ vllm:
 		"fastapi[standard]>=0.133,<0.137" "numpy<2.4"
 	PALAESTRA_VLLM_PYTHON=$(abspath $(PEER)/vllm/bin/python) $(PEER)/vllm/bin/python -m pytest \
 		tests/trainer/test_engines.py tests/trainer/test_vllm.py -m vllm -rs
+	# It brings Triton, whose interpreter runs the native engine's GPU kernel on a CPU.
+	$(PEER)/vllm/bin/python -m pytest tests/trainer/test_graphed.py -rs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
