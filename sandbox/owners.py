@@ -116,14 +116,15 @@ class UserId:
     def __init__(self) -> None:
         first, count = _range()
         os.makedirs(LOCKS, mode=0o700, exist_ok=True)
-        for uid in range(first, first + count):
+        _, dead = _in_use()  # the kernel counts those, too, so their ids come last
+        for uid in sorted(range(first, first + count), key=dead.__contains__):
             fd = os.open(os.path.join(LOCKS, str(uid)), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(fd)
                 continue
-            if _in_use(uid):
+            if _has_account(uid) or uid in _in_use()[0]:
                 os.close(fd)
                 continue
             self.uid, self._fd = uid, fd
@@ -136,20 +137,21 @@ class UserId:
             os.close(self._fd)
 
 
-def _is_zombie(pid: str) -> bool:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rsplit(b")", 1)[1].split()[0] == b"Z"
+def _in_use() -> tuple[set[int], set[int]]:
+    """The user ids of all processes: of the living, and of those that are dead and not waited for."""
+    alive: set[int] = set()
+    dead: set[int] = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{name}/stat", "rb") as file:
+                state = file.read().rsplit(b")", 1)[1].split()[0]
+            (dead if state == b"Z" else alive).add(os.stat(f"/proc/{name}").st_uid)
+    return alive, dead
 
 
-def _in_use(uid: int) -> bool:
+def _has_account(uid: int) -> bool:
     try:
         pwd.getpwuid(uid)
-        return True
     except KeyError:
-        pass
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                if os.stat(f"/proc/{name}").st_uid == uid and not _is_zombie(name):
-                    return True
-    return False
+        return False
+    return True

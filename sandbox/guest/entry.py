@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,26 +21,28 @@ from .frames import parse_json
 
 STARTED, NO_EXEC = b"\x01", b"\x02"  # the first byte of a run's report: its code was reached; it cannot be executed
 INLINE = 8 << 10  # a longer job crosses in a file in memory
-_HEAD = struct.Struct(f"={2 * len(LIMITS)}qI")
+_HEAD = struct.Struct(f"=I{2 * len(LIMITS)}qI")
 _FDS = {count: struct.Struct(f"={count}i") for count in (4, 5)}
 
 
-def pack_job(limits: list[int], options: dict[str, Any] | None, code: bytes) -> bytes:
+def pack_job(number: int, limits: list[int], options: dict[str, Any] | None, code: bytes) -> bytes:
     """A job as a guest expects it.
 
     Args:
+        number: which guest of the launcher it is for.
         limits: soft and hard limit of every kind in ``confine.LIMITS``.
         options: ``env``, ``argv`` and, for a session, ``host_calls``; None for Python code without special wishes.
         code: Python source, unless the options say otherwise.
     """
     words = json.dumps(options).encode() if options else b""
-    return _HEAD.pack(*limits, len(words)) + words + code
+    return _HEAD.pack(number, *limits, len(words)) + words + code
 
 
-def guest(jobs: int, work: str, group: Group | None, confinement: Confinement) -> Callable[[], None]:
+def guest(jobs: int, work: str, group: Group | None, confinement: Confinement) -> Callable[[int], None]:
     """Make the function that turns a forked copy of the launcher into a guest.
 
-    Its job comes with descriptors for stdin, stdout, stderr and 3: a run's report, a session's socket.
+    It takes the guest's number; a job that an earlier one never took is not for this one. With the job come descriptors
+    for stdin, stdout, stderr and 3: a run's report, a session's socket.
 
     Args:
         jobs: descriptor that jobs come from.
@@ -49,10 +52,10 @@ def guest(jobs: int, work: str, group: Group | None, confinement: Confinement) -
     """
     receive, space = socket.socket(fileno=jobs).recvmsg, socket.CMSG_SPACE(5 * 4)
     join = group.join if group else None
-    setsid, chdir, write, leave = os.setsid, os.chdir, os.write, os._exit
+    setsid, chdir, write, leave, path = os.setsid, os.chdir, os.write, os._exit, sys.path
     apply, head, size, layouts, run = confinement.applier(), _HEAD.unpack_from, _HEAD.size, _FDS, driver.run
 
-    def become() -> None:
+    def become(mine: int) -> None:
         if join:
             join()
         setsid()
@@ -64,12 +67,15 @@ def guest(jobs: int, work: str, group: Group | None, confinement: Confinement) -
         if len(fds) == 5:
             with open(fds[4], "rb") as file:
                 data = file.read()
-        *limits, length = head(data)
+        number, *limits, length = head(data)
+        if number != mine:
+            leave(125)
         chdir(work)
         apply(limits, fds)
         code = data[size + length :]
         if length:
             _with_options(parse_json(data[size : size + length]), code)
+        path.insert(0, work)  # not earlier: nothing privileged may import what guests can write
         write(3, STARTED)
         run(code.decode("utf-8", "surrogatepass"), 3)
 
@@ -80,6 +86,7 @@ def _with_options(options: dict[str, Any], code: bytes) -> None:
     """What is not plain Python code; returns when it is, after all."""
     os.environ.update(options["env"])
     if "host_calls" in options:
+        sys.path.insert(0, os.getcwd())
         cells.main(3, options["host_calls"])
     argv = options["argv"]
     if argv is None:

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from .capture import HeadTail
-from .entry import NO_EXEC, STARTED, pack_job
+from .entry import NO_EXEC, STARTED
 from .frames import Frame, FrameError, parse_json
 from .launcher import memory_file
 from .verdict import Facts, judge
@@ -74,10 +74,10 @@ def _run(zygote: Any, job: dict[str, Any], limits: dict[str, Any], parts: dict[s
         out, out_w, err, err_w, rep, rep_w = opened[-6:]
         captures = {out: HeadTail(limits["out_bytes"]), err: HeadTail(limits["out_bytes"])}
         options = {"argv": job["argv"], "env": job["env"]} if job["argv"] is not None or job["env"] else None
-        request = pack_job(zygote.table(limits, job["bound_memory"]), options, parts.get("code", b""))
+        table = zygote.table(limits, job["bound_memory"])
         began = time.monotonic()
         launcher = zygote.launcher
-        launcher.start(request, [stdin, out_w, err_w, rep_w])
+        launcher.start(table, options, parts.get("code", b""), [stdin, out_w, err_w, rep_w])
         watch = _Watch(zygote, limits, captures, rep)
         try:
             ended_by = watch.until_end(began + limits["wall_s"])
@@ -201,8 +201,8 @@ def _result(
     status = usage.status
     header: dict[str, Any] = {
         "verdict": verdict, "reason": reason, "cpu_s": round(cpu, 6), "leftovers": usage.leftovers,
-        "exit_code": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
-        "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
+        "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+        "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
         "peak_kb": peak_kb or max(usage.max_rss_kb, watch.meter.peak_kb),
         "mem_scope": "tree" if peak_kb else "process", "traceback": (report or {}).get("traceback", ""),
     }  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 from collections.abc import Callable
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -15,7 +14,7 @@ _bare = ctypes.PyDLL(None)  # holds on to the interpreter's lock
 _bare.syscall.restype = ctypes.c_long
 _bare.__errno_location.restype = ctypes.POINTER(ctypes.c_int)
 
-MACHINE = platform.machine()
+MACHINE = os.uname().machine
 # Call numbers that differ between machines: (x86_64, aarch64). Newer calls have one number everywhere.
 _NUMBERS = {"seccomp": (317, 277), "pivot_root": (155, 41), "capset": (126, 91), "clone": (56, 220)}
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)

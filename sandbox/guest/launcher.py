@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import kernel, tree
-from .entry import INLINE
+from .entry import INLINE, pack_job
 from .frames import FrameReader, encode
 
 _START, _SWEEP = b"s", b"k"
@@ -59,7 +59,7 @@ class Launcher:
         words.close()
         jobs.close()
         self.facts = FrameReader().feed(self._answer())[0].header
-        self.pid, self.init, self.exit_fd, self._ahead = 0, 0, -1, False
+        self.pid, self.init, self.exit_fd, self._ahead, self._count = 0, 0, -1, False, 0
 
     def _answer(self) -> bytes:
         answer = self._words.recv(1 << 16)
@@ -73,11 +73,13 @@ class Launcher:
             self._words.send(_START)
             self._ahead = True
 
-    def start(self, job: bytes, fds: list[int]) -> None:
+    def start(self, limits: list[int], options: dict[str, Any] | None, code: bytes, fds: list[int]) -> None:
         """Give a guest its job.
 
         Args:
-            job: made by ``entry.pack_job``.
+            limits: see ``entry.pack_job``, as for the next two.
+            options: what is not plain Python code.
+            code: Python source.
             fds: its stdin, stdout and stderr, and the descriptor that becomes number 3.
 
         Raises:
@@ -89,6 +91,8 @@ class Launcher:
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid))
         self.pid, self.init, self.exit_fd = pid, init, os.pidfd_open(pid)
+        self._count += 1
+        job = pack_job(self._count, limits, options, code)
         if len(job) <= INLINE:
             socket.send_fds(self._jobs, [job], fds)
             return
@@ -130,7 +134,7 @@ def memory_file(data: bytes) -> int:
     return fd
 
 
-def forking(child: Callable[[], None], own_pidns: int) -> Callable[[], tuple[int, int]]:
+def forking(child: Callable[[int], None], own_pidns: int) -> Callable[[], tuple[int, int]]:
     """Make the function that forks a guest, and first, where the slot has its own PID namespace, process 1 for another.
 
     Process 1 only waits to be killed: it shares the launcher's memory and sleeps in the C library's ``pause``, so it
@@ -138,7 +142,7 @@ def forking(child: Callable[[], None], own_pidns: int) -> Callable[[], tuple[int
     they end, because it ignores SIGCHLD.
 
     Args:
-        child: what the guest does. Every one gets random numbers of its own.
+        child: what the guest does, given its number. Every one gets random numbers of its own.
         own_pidns: descriptor of the launcher's PID namespace, or -1.
     """
     reseed = super(random.Random, random._inst).seed  # type: ignore[attr-defined]
@@ -146,7 +150,10 @@ def forking(child: Callable[[], None], own_pidns: int) -> Callable[[], tuple[int
     back, enter = kernel.entering_pidns(own_pidns)
     ignore, default, isolated = _signal.SIG_IGN, _signal.SIG_DFL, own_pidns >= 0
 
+    count = 0
+
     def start() -> tuple[int, int]:
+        nonlocal count
         init = 0
         reseed()
         if isolated:
@@ -159,7 +166,8 @@ def forking(child: Callable[[], None], own_pidns: int) -> Callable[[], tuple[int
                 _signal.signal(17, default)
         pid = fork()
         if pid == 0:
-            _run_child(child)
+            _run_child(lambda: child(count + 1))
+        count += 1
         return pid, init
 
     return start

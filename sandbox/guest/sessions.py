@@ -15,7 +15,6 @@ import time
 from typing import Any
 
 from .capture import HeadTail
-from .entry import pack_job
 from .frames import Frame, FrameError, FrameReader, encode
 from .jobs import Meter, explain
 from .tree import process_cpu_s, sender_of
@@ -123,8 +122,8 @@ class SessionServer:
         branch = Branch(0, self.limits["out_bytes"])
         self.launcher = self.zygote.launcher
         options = {"env": self.env, "host_calls": self.host_calls}
-        job = pack_job(self.zygote.table(self.limits, bounded=True), options, b"")
-        self.launcher.start(job, [self.zygote.null, branch.out_w, branch.err_w, branch.theirs.fileno()])
+        table = self.zygote.table(self.limits, bounded=True)
+        self.launcher.start(table, options, b"", [self.zygote.null, branch.out_w, branch.err_w, branch.theirs.fileno()])
         branch.give_away()
         branch.pid = self.launcher.pid
         branch.pidfd = os.pidfd_open(branch.pid)

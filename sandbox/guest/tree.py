@@ -66,14 +66,16 @@ class Undertaker:
         cpu = usage.ru_utime + usage.ru_stime + sum(map(process_cpu_s, left))
         if init:
             os.kill(init, signal.SIGKILL)  # with it the kernel kills the whole namespace
-            os.waitpid(init, 0)
         while self._now(self._children) != self._spared:
-            pid, ended, usage = os.wait4(-1, os.WNOHANG)
+            # Process 1 only ends when the others are reaped, and a guest can have made some of them our children.
+            pid, ended, usage = os.wait4(-1, 0 if init else os.WNOHANG)
             if pid == 0:
                 self._sweep()
                 time.sleep(0.001)
             elif pid in self._spared:
                 self._spared = []  # the launcher is gone; the next run will find out
+            elif pid == init:
+                init = 0
             else:
                 rss, cpu = max(rss, usage.ru_maxrss), cpu + usage.ru_utime + usage.ru_stime
                 leftovers += os.WIFSIGNALED(ended) and os.WTERMSIG(ended) == signal.SIGKILL

@@ -19,7 +19,7 @@ class Facts(NamedTuple):
     Attributes:
         started: whether the confined process reached the guest's code; written before that code can do anything.
         ended_by: why the fork server ended the run itself: a verdict name, or None.
-        status: wait status of the main process, or None when it was lost.
+        status: wait status of the main process.
         cpu_s: processor seconds used.
         cpu_limit: seconds allowed.
         oom_kills: processes the kernel killed for memory.
@@ -30,7 +30,7 @@ class Facts(NamedTuple):
 
     started: bool
     ended_by: str | None
-    status: int | None
+    status: int
     cpu_s: float
     cpu_limit: float
     oom_kills: int
@@ -47,8 +47,6 @@ def judge(facts: Facts) -> tuple[str, str]:
         return "sandbox_error", "the confined process could not be set up"
     if facts.oom_kills:
         return "memory", f"the kernel killed {facts.oom_kills} process(es) at the memory limit"
-    if facts.status is None:
-        return "signal", "the main process was lost"
     if os.WIFSIGNALED(facts.status):
         return _of_signal(os.WTERMSIG(facts.status), facts)
     code = os.WEXITSTATUS(facts.status)

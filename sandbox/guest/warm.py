@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any
 
-from . import driver, view
+from . import driver, large, view
 from .confine import Confinement
 from .entry import guest
 from .launcher import forking, serve
@@ -53,8 +53,8 @@ def main(zygote: Any, config: dict[str, Any], words: int, jobs: int) -> None:
     for name in (*PRELUDE, *config["preload"]):
         importlib.import_module(name)
     driver.prepare()
-    sys.path.insert(0, zygote.work)
     _first_to_die(zygote.proc)
+    large.adopt(zygote.proc)
     confinement.prepare()
     facts = {
         "missing": confinement.missing, "landlock": confinement.landlock_abi, "counted_alone": counted_alone,

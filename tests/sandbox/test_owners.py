@@ -98,3 +98,16 @@ def test_a_malformed_range_of_user_ids_is_named(monkeypatch, setting):
     monkeypatch.setenv("PALAESTRA_SANDBOX_UIDS", setting)
     with pytest.raises(ValueError, match="PALAESTRA_SANDBOX_UIDS is"):
         owners.UserId()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives guests user ids of their own")
+def test_ids_of_the_dead_that_nobody_waited_for_come_last():
+    """The kernel counts them against the limit on processes."""
+    reserved = owners.UserId()
+    reserved.release()
+    zombie = subprocess.Popen(["true"], user=reserved.uid, group=reserved.uid)
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    other = owners.UserId()
+    other.release()
+    zombie.wait()
+    assert other.uid != reserved.uid

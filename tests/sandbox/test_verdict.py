@@ -28,7 +28,6 @@ BASE = Facts(True, None, 0, 0.1, 10, 0, 0, None, False)
         ({"status": 3 << 8}, "exit"),
         ({"status": 1 << 8, "refused_forks": 3}, "process_limit"),
         ({"report_broken": True}, "protocol_error"),
-        ({"status": None}, "signal"),
         ({"status": 125 << 8}, "exit"),
         ({"status": 256, "report": {"type": "MemoryError", "message": "", "errno": None}}, "memory"),
         ({"status": 256, "report": {"type": "OSError", "message": "", "errno": 28}}, "file_limit"),
