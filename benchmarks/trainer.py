@@ -6,7 +6,8 @@
 A shape is MODEL:PROMPTSxGROUP:PROMPT+NEW in tokens. All contenders sample and train exactly that many tokens with one
 optimiser step, each in a process of its own; the first step of each is thrown away. "bare" is only forward, backward
 and fused AdamW on padded rows, with the allocator set as ours: what no framework that trains padded rows can beat.
-"padded" is our trainer with shared prompts switched off.
+"padded" is our trainer with shared prompts switched off; "torch's products" is our trainer where the matrix products
+are the ones that PyTorch, and so everybody else, uses (`trainer/products.py` has another way on AMD processors).
 """
 
 from __future__ import annotations
@@ -31,15 +32,21 @@ SHAPES = "1M:16x8:32+64,10M:16x8:32+64,10M:8x8:256+64"
 Step = dict[str, float]
 
 
-def ours(size: str, count: int, group: int, prompt: int, new: int, steps: int, padded: bool = False) -> list[Step]:
+def ours(
+    size: str, count: int, group: int, prompt: int, new: int, steps: int, padded: bool = False, plain: bool = False
+) -> list[Step]:
     """Whole steps of the real trainer: environment, rollouts, decisions, optimiser, records."""
     import numpy as np
+    import torch
     from shapes import CHARACTERS
 
     from palaestra.envs import make
     from palaestra.trainer.config import load_config
     from palaestra.trainer.loop import Trainer
     from palaestra.trainer.runfolder import RunFolder
+
+    if plain:
+        torch._C._set_mkldnn_enabled(False)  # for all of this process
 
     class Luck:
         """A given prompt, and a reward from a coin that all environments share, so that groups differ inside."""
@@ -186,7 +193,13 @@ def timed(step: Callable[[], Step | None], steps: int) -> list[Step]:
     return times[1:]
 
 
-CONTENDERS = {"palaestra": ours, "TRL": trl, "bare torch": bare, "palaestra, padded": partial(ours, padded=True)}
+CONTENDERS = {
+    "palaestra": ours,
+    "TRL": trl,
+    "bare torch": bare,
+    "palaestra, padded": partial(ours, padded=True),
+    "palaestra, torch's products": partial(ours, plain=True),
+}
 
 
 def apart(name: str, shape: str, steps: int, threads: int) -> list[Step]:
