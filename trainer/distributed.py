@@ -4,15 +4,14 @@
 
 Rank 0 samples, judges, decides and writes the run folder, as a single process would. The other ranks wait for its
 word: every optimiser step they get the same rows, take every n-th micro-batch, and FSDP2 adds the gradients up.
-Normalisers are counts of the whole step, so the gradient is that of one process. Rank 0 also keeps a whole copy of the
-weights, which the engine samples with and which checkpoints are written from: they look the same whatever the number of
-processes, so a run may go on with another one.
+Normalisers are counts of the whole step, so the gradient is that of one process. Rank 0 alone also keeps a whole copy
+of the weights, which the engine samples with and which checkpoints are written from: they look the same whatever the
+number of processes, so a run may go on with another one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -30,10 +29,10 @@ from .learner import Learner, StepMetrics, Unstable
 from .loop import Trainer
 from .objectives import registry
 from .objectives.types import Objective
-from .policy import Policy, load_policy
-from .precision import compute_dtype
+from .policy import Policy
 from .rows import Row
-from .teachers import Teachers
+from .sharding import Blueprint, gathered, sharded
+from .teachers import Teachers, keeps_initial
 
 LARGEST = ("_rollout_max_gap",)  # sums that are maxima in truth
 
@@ -96,32 +95,29 @@ class ShardedForward(Forward):
         return self._continuations(out.hidden_states[-1], [len(prompts[row]) for row in rows], steps)
 
 
-def shard(model: Any) -> Any:
-    """Shard a model in place, layer by layer, over all processes."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-
-    precision = MixedPrecisionPolicy(param_dtype=compute_dtype(model), reduce_dtype=torch.float32)
-    mesh = init_device_mesh(next(model.parameters()).device.type, (dist.get_world_size(),))
-    for layer in model.model.layers:
-        fully_shard(layer, mesh=mesh, mp_policy=precision)
-    return fully_shard(model, mesh=mesh, mp_policy=precision)
-
-
 class ShardedLearner(Learner):
-    """A learner whose optimiser steps all processes take together; see `Learner` for the arguments.
+    """A learner whose optimiser steps all processes take together.
 
     Every public method is called on rank 0 and carried out by all: `follow` is the other ranks' side.
+
+    Args:
+        blueprint: what the policy is.
+        policy: the policy with its whole model; None on all ranks but 0.
+        objective: what is optimised.
+        config: the [train] section.
+        temperature: sampling temperature.
     """
 
-    def __init__(self, policy: Policy, objective: Objective, config: Any, temperature: float) -> None:
-        for tensor in policy.model.state_dict().values():  # rank 0 may have warmed it up or restored it
-            dist.broadcast(tensor, 0)
-        teachers = Teachers(policy.model, objective, config)
-        sharded = shard(copy.deepcopy(policy.model))
-        whole = config.model_copy(update={"shared_prefix": False})
-        super().__init__(Policy(sharded, policy.tokenizer, policy.end_ids), objective, whole, temperature, teachers)
-        self.forward = ShardedForward(sharded)
+    def __init__(
+        self, blueprint: Blueprint, policy: Policy | None, objective: Objective, config: Any, temperature: float
+    ) -> None:
+        source = policy.model if policy else None
+        model = sharded(blueprint, source)
+        initial = blueprint.whole(source) if keeps_initial(objective) else source
+        teachers = Teachers(initial, objective, config)
+        mine = Policy(model, policy.tokenizer if policy else None, policy.end_ids if policy else ())
+        super().__init__(mine, objective, config.model_copy(update={"shared_prefix": False}), temperature, teachers)
+        self.forward = ShardedForward(model)
 
     # ---- on all ranks ------------------------------------------------------------------------------------------
 
@@ -144,9 +140,10 @@ class ShardedLearner(Learner):
                 metrics.sums[key] = max(metrics.sums[key], value) if key in LARGEST else metrics.sums[key] + value
         return max(theirs for _, theirs in everyone)
 
-    def whole_weights(self) -> dict[str, Tensor]:
-        """The model's state with whole tensors (collective)."""
-        return {name: _whole(value) for name, value in self.policy.model.state_dict().items()}
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The weights as whole tensors, one at a time."""
+        _tell("weights")
+        return gathered(self.policy.model)
 
     def _take_optimiser(self, state: dict[str, Any]) -> None:
         """Take whole tensors and keep this rank's shards."""
@@ -216,13 +213,8 @@ class ShardedLearner(Learner):
             elif word == "teachers":
                 self.teachers.load_state_dict(what)
             elif word == "weights":
-                self.whole_weights()
-
-
-def _whole(value: Any) -> Any:
-    from torch.distributed.tensor import DTensor
-
-    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+                for _ in gathered(self.policy.model):
+                    pass
 
 
 def _tell(word: str, what: Any = None) -> None:
@@ -239,13 +231,17 @@ class DistributedTrainer(Trainer):
     """Rank 0 of a run on several processes; see `Trainer` for the arguments."""
 
     def _new_learner(self) -> Learner:
-        _tell("learner")
-        return ShardedLearner(self.policy, self.objective, self.config.train, self.config.rollout.temperature)
+        blueprint = Blueprint.of(self.policy.model)
+        _tell("learner", blueprint)
+        temperature = self.config.rollout.temperature
+        return ShardedLearner(blueprint, self.policy, self.objective, self.config.train, temperature)
 
     def _advance(self, cursor: int, memory: dict[str, Any]) -> None:
-        _tell("weights")
         assert isinstance(self.learner, ShardedLearner)
-        self.policy.model.load_state_dict(self.learner.whole_weights())
+        own = dict(self.policy.model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in self.learner.weights():
+                own[name].copy_(tensor)
         super()._advance(cursor, memory)
 
     def close(self) -> None:
@@ -261,8 +257,7 @@ def follower(config: RunConfig) -> None:
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     objective = registry.get(config.objective.name, config.objective.params)
-    word, _ = _listen()
+    word, blueprint = _listen()
     if word == "learner":
-        policy = load_policy(config.policy, seed=config.seed)
-        ShardedLearner(policy, objective, config.train, config.rollout.temperature).follow()
+        ShardedLearner(blueprint, None, objective, config.train, config.rollout.temperature).follow()
     dist.destroy_process_group()

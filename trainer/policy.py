@@ -111,23 +111,29 @@ def _load_pretrained(name: str, dtype: Any) -> tuple[Any, Any]:
 
 
 def _refuse_if_too_large(name: str, config: Any, dtype: Any) -> None:
-    """Training keeps weights, gradients and two moments; refuse before loading what cannot fit."""
+    """Training keeps weights, gradients and two moments; refuse before loading what cannot fit.
+
+    Several processes divide these, and one of them, the one that loads, has the weights once more.
+    """
+    import os
+
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
         parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    world, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if torch.cuda.is_available():
-        free = torch.cuda.mem_get_info()[0]
+        free, here = torch.cuda.mem_get_info()[0], 1
     else:
-        import os
-
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    needed = parameters * dtype.itemsize * 4
+    copies = 4 if world == 1 else 1 + 4 * here / world
+    needed = parameters * dtype.itemsize * copies
     if needed > free:
         raise ConfigError(
             f"policy.model = {name!r} has {parameters / 1e9:.2f}B parameters; training it takes about "
-            f"{needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; use a smaller model or policy.lora_rank"
+            f"{needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; use a smaller model, policy.lora_rank or "
+            "more processes"
         )
 
 

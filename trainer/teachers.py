@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from .learner import Learner
 
 
+def keeps_initial(objective: Objective) -> bool:
+    """Whether an objective looks at the policy's initial weights."""
+    return (
+        bool({"reference", "batch_reference"} & objective.needs)
+        or (objective.teacher is not None and objective.teacher.weights in ("frozen", "trust_region"))
+        or objective.sampling == "initial"
+    )
+
+
 class Teachers:
     """Holds copies of the policy's initial weights and what becomes of them.
 
@@ -31,14 +40,8 @@ class Teachers:
         self.objective = objective
         self.spec = objective.teacher
         self.config = config
-        needs = objective.needs
         weights = self.spec.weights if self.spec else None
-        wants_initial = (
-            bool({"reference", "batch_reference"} & needs)
-            or weights in ("frozen", "trust_region")
-            or objective.sampling == "initial"
-        )
-        self.initial = self._copy(model) if wants_initial else None
+        self.initial = self._copy(model) if keeps_initial(objective) else None
         self.ema = self._copy(model) if weights == "ema" else None
         self.external = self._load(self.spec.model, "teacher") if self.spec and weights == "external" else None
         self.amateur = self._load(self.spec.amateur, "amateur") if self.spec and self.spec.amateur else None
