@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from .chat import ChatFormat
-from .learner import Learner, StepMetrics
+from .learner import Learner
 from .objectives.types import DirectInputs, Normaliser
 from .optimiser import set_learning_rate
+from .step_metrics import StepMetrics
 from .tasks import TaskRef, TaskSource
 
 

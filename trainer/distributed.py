@@ -25,16 +25,15 @@ from torch import Tensor
 from . import shards
 from .config import ConfigError, RunConfig
 from .forward import Forward, pad
-from .learner import Learner, StepMetrics, Unstable
+from .learner import Learner, Unstable
 from .loop import Trainer
 from .objectives import registry
 from .objectives.types import Objective
 from .policy import Policy
 from .rows import Row
 from .sharding import Blueprint, gathered, sharded
+from .step_metrics import StepMetrics
 from .teachers import Teachers, keeps_initial
-
-LARGEST = ("_rollout_max_gap",)  # sums that are maxima in truth
 
 
 def world_size() -> int:
@@ -136,8 +135,7 @@ class ShardedLearner(Learner):
         dist.all_gather_object(everyone, (dict(metrics.sums), largest))
         metrics.sums.clear()
         for sums, _ in everyone:
-            for key, value in sums.items():
-                metrics.sums[key] = max(metrics.sums[key], value) if key in LARGEST else metrics.sums[key] + value
+            metrics.add(sums)
         return max(theirs for _, theirs in everyone)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:

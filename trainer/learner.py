@@ -7,9 +7,7 @@ are left out of the forward pass where they cannot matter, and stay in the count
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +24,12 @@ from .optimiser import make_optimiser, set_learning_rate
 from .plan import plan, work
 from .policy import Policy
 from .rows import Collated, Row, collate
+from .step_metrics import StepMetrics
 from .teachers import Teachers
 
 
 class Unstable(RuntimeError):
     """Too many optimiser steps in a row had to be skipped."""
-
-
-@dataclass
-class StepMetrics:
-    """Sums gathered over the micro-batches of one step."""
-
-    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def add(self, values: dict[str, Any]) -> None:
-        """Add sums."""
-        for key, value in values.items():
-            self.sums[key] += float(value)
 
 
 class Learner:
@@ -182,27 +169,12 @@ class Learner:
         self.teachers.after_batch(step, moved=bool(norms))
         if rows and not metrics.sums.get("_first_tokens"):
             self._look(rows, metrics)
-        sums, passes = metrics.sums, max(config.epochs, 1)
-        tokens = max(sum(row.tokens for row in rows), 1)
-        out = {
-            key: value if key.endswith("_tokens") else value / tokens / passes
-            for key, value in sums.items()
-            if not key.startswith("_")
-        }
+        tokens = sum(row.tokens for row in rows)
+        out = metrics.summary(tokens, config.epochs, config.epochs * config.minibatches)
         out |= {key: value / max(rehearsed, 1) for key, value in stored.sums.items()}
-        out |= {name: sums[f"_{name}"] for name in ("trained_tokens", "positions", "attended")}
-        out["head_positions"] = sums["_scored"]
-        out["loss"] = sums["_loss"] / max(config.epochs * config.minibatches, 1)
         out["grad_norm"] = float(np.mean(norms)) if norms else 0.0
         out["learning_rate"] = self.learning_rate(step)
         out["optimiser_steps"], out["skipped_steps"] = float(steps_taken), float(skipped)
-        out["max_ratio"] = math.exp(min(sums.get("_max_log_ratio", 0.0), 700.0))
-        weights, squares = sums.get("_kappa", 0.0), sums.get("_kappa_squares", 0.0)
-        first_pass = max(sums.get("_first_tokens", 0.0), 1.0)
-        if squares:
-            out["ess"] = weights**2 / (first_pass * squares)
-            out["rollout_kl"] = sums["_rollout_kl"] / first_pass
-            out["rollout_max_gap"] = sums["_rollout_max_gap"]
         return out
 
     @torch.no_grad()
@@ -210,7 +182,7 @@ class Learner:
         """Compare engine and learner on one micro-batch of a step in which nothing was trained."""
         collated = collate([rows[i] for i in self.batches(rows)[0]], self.device)
         old_BT = collated.scatter(self._head(self.forward, collated).logp_N)
-        self._mismatch(old_BT, collated.roll_BT, collated.mask_BT, metrics)
+        metrics.add_mismatch(old_BT, collated.roll_BT, collated.mask_BT)
 
     def _minibatches(self, rows: list[Row], shuffle: np.random.Generator) -> list[list[Row]]:
         """Whole groups, dealt into `minibatches` parts."""
@@ -288,9 +260,7 @@ class Learner:
                 largest = max(largest, float(gap)) if torch.isfinite(gap) else math.inf
             metrics.add({"_loss": loss.detach()})
         largest = self._combine(metrics, largest)
-        gap_before = total.sums["_rollout_max_gap"]
         total.add(metrics.sums)
-        total.sums["_rollout_max_gap"] = max(gap_before, metrics.sums["_rollout_max_gap"])
         return self.apply(largest, total)
 
     def _work(self, batches: list[list[int]]) -> Iterator[tuple[list[int], bool]]:
@@ -309,7 +279,7 @@ class Learner:
         """Clip the gathered gradient and step; its norm, or None when the step was unsound and skipped."""
         norm: Any = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
         grad_norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
-        metrics.sums["_max_log_ratio"] = max(metrics.sums["_max_log_ratio"], largest)
+        metrics.add({"_max_log_ratio": largest})
         sound = math.isfinite(grad_norm) and largest <= math.log(self.config.max_ratio)
         if sound:
             self.optimizer.step()
@@ -362,7 +332,7 @@ class Learner:
             self._store(collated, out.logp_N.detach(), "old")
         old_BT, roll_BT = collated.field("old"), collated.roll_BT
         if first:
-            self._mismatch(old_BT, roll_BT, collated.mask_BT, metrics)
+            metrics.add_mismatch(old_BT, roll_BT, collated.mask_BT)
         device = self.device
         batch = TokenBatch(
             logp_BT=logp_BT,
@@ -387,18 +357,3 @@ class Learner:
         values = collated.scatter(logp_N).cpu().numpy()
         for row, row_values in zip(collated.rows, values, strict=True):
             row.scores[name] = row_values[: len(row.sample)].copy()
-
-    @staticmethod
-    def _mismatch(old_BT: Tensor, roll_BT: Tensor, mask_BT: Tensor, metrics: StepMetrics) -> None:
-        """How far the engine's probabilities are from the learner's, over one pass."""
-        gap = torch.where(mask_BT > 0, old_BT - roll_BT, torch.zeros_like(old_BT)).clamp(-20, 20)
-        kappa = gap.exp()
-        metrics.add(
-            {
-                "_kappa": (kappa * mask_BT).sum(),
-                "_kappa_squares": (kappa.square() * mask_BT).sum(),
-                "_rollout_kl": ((gap.expm1() - gap) * mask_BT).sum(),
-                "_first_tokens": mask_BT.sum(),
-            }
-        )
-        metrics.sums["_rollout_max_gap"] = max(metrics.sums["_rollout_max_gap"], float(gap.abs().max()))

@@ -64,7 +64,7 @@ def load_policy(config: PolicyConfig, *, seed: int = 0) -> Policy:
             raise ConfigError(str(error)) from None
     else:
         model, tokenizer = _load_pretrained(config.model, dtype)
-    model = model.to(device=device, dtype=dtype).eval()
+    model = with_weights_in(model.to(device), dtype).eval()
     if config.dtype == "mixed" or (config.dtype == "auto" and device.type == "cuda"):
         model.compute_dtype = torch.bfloat16
     if config.lora_rank:
@@ -72,6 +72,15 @@ def load_policy(config: PolicyConfig, *, seed: int = 0) -> Policy:
 
         model = add_adapters(model, config.lora_rank, config.lora_alpha, seed)
     return Policy(model, tokenizer, _end_ids(model, tokenizer))
+
+
+def with_weights_in(model: Any, dtype: Any) -> Any:
+    """The model with its weights in another type. Buffers stay: rounded to bfloat16, the frequencies of a rotary
+    embedding turn a position of some thousands by radians too much or too little.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def _pick_device(wanted: str) -> str:

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .policy import with_weights_in
 from .precision import compute_dtype
 
 
@@ -46,8 +47,8 @@ class Blueprint:
     def empty(self) -> Any:
         """The model without memory for its numbers."""
         with torch.device("meta"):
-            model = self.kind(self.config).to(self.dtype)
-        return self._finished(model)
+            model = self.kind(self.config)
+        return self._finished(with_weights_in(model, self.dtype))
 
     def whole(self, source: Any = None) -> Any:
         """Rank 0's model, received by every other process as a whole (collective).

@@ -264,3 +264,11 @@ def test_large_models_are_refused_with_an_estimate(tmp_path):
     Qwen3Config(hidden_size=16384, num_hidden_layers=120, intermediate_size=65536).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"B parameters; training it takes about .* GiB"):
         load_policy(PolicyConfig(model=str(tmp_path)))
+
+
+def test_bfloat16_weights_leave_the_rotary_frequencies_alone():
+    narrow, wide = (load_policy(PolicyConfig(layers=1, hidden=64, dtype=dtype)) for dtype in ("bfloat16", "float32"))
+    assert {p.dtype for p in narrow.model.parameters()} == {torch.bfloat16}
+    for (name, one), (_, two) in zip(narrow.model.named_buffers(), wide.model.named_buffers(), strict=True):
+        assert torch.equal(one, two), name  # rounded ones would be a radian off after some thousand tokens
+    assert narrow.model.lm_head.weight is narrow.model.model.embed_tokens.weight

@@ -22,6 +22,7 @@ import numpy as np
 
 from ...schema import Turn
 from .base import EngineFailed, Prompt, SamplingParams, Scored, UpdateReceipt, refuse_empty
+from .gate import Gate
 from .probe import Probe, tensors_of
 from .vllm_version import require_vllm
 
@@ -69,7 +70,7 @@ class VLLMEngine:
         self.max_len = min(max_context + 1, _longest(policy.model))
         self._ids = (str(number) for number in itertools.count())
         self._sampling = threading.Lock()  # one call of sample or score at a time
-        self._gate = _Gate()
+        self._gate = Gate()
         self._unchecked: tuple[Any, int] | None = None
         with tempfile.TemporaryDirectory(prefix="palaestra-vllm-") as folder, _undisturbed():
             policy.save(Path(folder))
@@ -267,52 +268,6 @@ class _Row:
             stop=stop,
             policy_version=self.version,
         )
-
-
-class _Gate:
-    """Lets sampling steps through while open; whoever holds it has the model to itself."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._open = threading.Event()
-        self._open.set()
-        self._abort = False
-
-    @property
-    def closed(self) -> bool:
-        return not self._open.is_set()
-
-    def wait(self) -> None:
-        self._open.wait()
-
-    @contextlib.contextmanager
-    def step(self) -> Iterator[bool]:
-        """One sampling step; yields whether to give up instead."""
-        while True:
-            if not self._abort:
-                self._open.wait(0.1)
-            with self._lock:
-                if self._abort or self._open.is_set():
-                    yield self._abort
-                    return
-
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        with self._lock:
-            yield
-
-    def close(self, *, abort: bool, wait_for: threading.Lock | None) -> None:
-        if wait_for is None:
-            self._open.clear()
-            with self._lock:  # the step that runs now has ended
-                return
-        self._abort = abort
-        with wait_for:  # no sampling runs and none can start until the gate is closed
-            self._open.clear()
-        self._abort = False
-
-    def open(self) -> None:
-        self._open.set()
 
 
 def scored_from(logprobs: list[dict[int, float]], completion: Sequence[int], topk: int | None) -> Scored:
