@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import palaestra as pl
+from palaestra.envs.turns import Result
 from palaestra.schema import Task
 from palaestra.trainer import ConfigError, StopTraining, train
 from palaestra.trainer.config import load_config
@@ -40,6 +41,24 @@ def mixed(rng):
     return Task(prompt=f"{kind}{int(rng.integers(10))}", answer="1", metadata={"task_type": kind})
 
 
+@pl.env("test/Halves-v0")
+def halves(rng):
+    """Right is every reply whose first character has an even code: an untrained policy makes mixed groups."""
+
+    def grade(reply):
+        info = {"solution_key": reply[:1], "extracted": reply}
+        if reply and ord(reply[0]) % 2 == 0:
+            return Result(1.0, "Right.", "correct", info=info)
+        return Result(0.0, "The first character has an odd code.", "wrong", info=info)
+
+    return Task(prompt=f"{int(rng.integers(10))}>", answer=grade)
+
+
+@halves.oracle
+def _solve_halves(rng):
+    return "2468"[int(rng.integers(4))]
+
+
 def metrics(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
@@ -67,8 +86,11 @@ def run_file(folder, name, **changes):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in names() if n not in NEEDS_MORE])
 def test_one_step_of_every_objective(name, tmp_path):
-    result = train(run_file(tmp_path / "run", name))
-    assert result.steps == 1 and result.stopped is None
+    run = run_file(tmp_path / "run", name)
+    run["env"] = {"id": "test/Halves-v0", "split": False}
+    result = train(run)
+    assert (result.steps, result.stopped) == (1, None)
+    assert result.metrics["optimiser_steps"] == 1 and result.metrics["grad_norm"] > 0
 
 
 def test_rewards_from_reference_answers_reach_the_optimiser(tmp_path):
