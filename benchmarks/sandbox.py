@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import atexit
+import contextlib
 import json
 import os
 import resource
@@ -32,6 +33,7 @@ SNIPPET = "print(sum(i * i for i in range(100)))"
 OUTPUT = b"328350\n"
 PRELUDE = ("import collections, itertools, functools, heapq, bisect, math, re, string, json, random, datetime, "
            "decimal, fractions, statistics, typing, dataclasses\n")  # fmt: skip
+NOBODY = 65534  # rows whose name begins with "user-" run under this user id when this is root
 PEERS = ("smolagents",)  # run by the interpreter given with --peers: their requirements are not ours
 PLAIN = [os.path.realpath(sys.executable), "-I", "-S", "-c"]
 GROUPS = Path("/sys/fs/cgroup/cpuacct")
@@ -119,6 +121,8 @@ CONFIGURATIONS: dict[str, tuple[str, Callable[[], Callable[[], None]]]] = {
     "rlimits": ("subprocess + rlimits + setsid (`preexec_fn`)", lambda: command([*PLAIN, SNIPPET], preexec_fn=limit)),
     "local-C": ("**LocalSandbox, level C**", lambda: local("C")),
     "local-I": ("**LocalSandbox, level I**", lambda: local("I")),
+    "user-C": ("**LocalSandbox, level C, as an ordinary user**", lambda: local("C")),
+    "user-I": ("**LocalSandbox, level I, as an ordinary user**", lambda: local("I")),
     "bwrap-backend": ("**BwrapSandbox**", bwrap_backend),
     "docker-backend": ("**DockerSandbox**", docker_backend),
     "bubblewrap": ("bubblewrap + python", bubblewrap),
@@ -154,12 +158,24 @@ def worker(name: str) -> None:
             print(json.dumps(count), flush=True)
 
 
+def as_user(words: list[str]) -> list[str]:
+    """The words that run a worker as an ordinary user, who cannot read an interpreter in root's own directory."""
+    from palaestra.sandbox.runtime import readable_by_all
+
+    search = [str(Path(__file__).resolve().parents[2]), *(path for path in sys.path if path.endswith("-packages"))]
+    settings = [f"PYTHONPATH={':'.join(search)}", "PYTHONDONTWRITEBYTECODE=1", "HOME=/nonexistent"]
+    change = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "env", *settings]
+    return [*change, readable_by_all().executable, *words[1:]]
+
+
 class Worker:
     """A worker process in a cpuacct group of its configuration."""
 
     def __init__(self, name: str, number: int, interpreter: str) -> None:
         self.group = GROUPS / f"palaestra-bench-{os.getpid()}-{name}"
-        words = [interpreter, __file__, "--worker", name]
+        words = [interpreter, str(Path(__file__).resolve()), "--worker", name]
+        if name.startswith("user-") and os.geteuid() == 0:
+            words = as_user(words)
         try:
             self.group.mkdir(exist_ok=True)
             words = ["/bin/sh", "-c", f'echo $$ > {self.group}/cgroup.procs; exec "$@"', "sh", *words]
@@ -239,6 +255,12 @@ def measure(names: list[str], rounds: int, per_round: int, bursts: int, peers: s
     return rows
 
 
+def below(pid: int) -> list[int]:
+    """A process and everything it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in below(int(child)))]
+
+
 async def sessions(cells: int) -> dict[str, float]:
     """Round trips of a persistent session, the overrun of a time limit, and memory of an idle slot."""
     from palaestra.sandbox import Job, Limits, LocalSandbox
@@ -262,9 +284,8 @@ async def sessions(cells: int) -> dict[str, float]:
             await sandbox.run(Job(code="import time; time.sleep(60)", limits=Limits(wall_s=0.5)))
             overruns.append(time.perf_counter() - began - 0.5)
         found["timeout overrun: worst s"] = max(overruns)
-        slot = next(iter(sandbox._runs._all))
-        children = Path(f"/proc/{slot.process.pid}/task/{slot.process.pid}/children").read_text().split()
-        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in (slot.process.pid, *children)]
+        pids = below(next(iter(sandbox._runs._all)).process.pid)
+        rollups = {Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids}  # equal: two that share one memory
         found["idle slot: PSS MiB"] = sum(int(text.split("Pss:")[1].split()[0]) for text in rollups) / 1024
     return found
 
@@ -283,6 +304,37 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def targets(rows: list[dict[str, Any]], found: dict[str, float]) -> str:
+    """The goals beside what was measured; a row that was left out has no line."""
+    by = {row["name"]: row for row in rows}
+
+    def share(name: str, of: str) -> float:
+        return by[name]["cpu_ms"] / by[of]["cpu_ms"]
+
+    def rate(name: str) -> float:
+        return by[name]["rate"] / by["plain"]["rate"]
+
+    lines = ["| goal | at | measured |", "| --- | --- | --- |"]
+    for what, goal, measure in (
+        ("level C, CPU of plain", "≤ 0.5 ×", lambda: f"{share('local-C', 'plain'):.2f} ×"),
+        ("level I with control groups, CPU of plain", "≤ 0.7 ×", lambda: f"{share('local-I', 'plain'):.2f} ×"),
+        ("level C as an ordinary user, CPU of plain", "≤ 0.5 ×", lambda: f"{share('user-C', 'plain'):.2f} ×"),
+        ("level I as an ordinary user, CPU of plain", "≤ 1.0 ×", lambda: f"{share('user-I', 'plain'):.2f} ×"),
+        ("levels C and I, CPU of plain + 16 imports", "≤ 0.25 ×",
+         lambda: f"{share('local-C', 'prelude'):.2f} × and {share('local-I', 'prelude'):.2f} ×"),
+        ("level C, runs/s of plain, 2 workers", "≥ 3 ×", lambda: f"{rate('local-C'):.1f} ×"),
+        ("level I, runs/s of plain, 2 workers", "≥ 2 ×", lambda: f"{rate('local-I'):.1f} ×"),
+        ("Docker backend, times faster than `docker exec` (p50)", "≥ 8 ×",
+         lambda: f"{by['docker-exec']['p50_ms'] / by['docker-backend']['p50_ms']:.1f} ×"),
+        ("cell of a session, p50", "≤ 0.5 ms", lambda: f"{found['cell, x + 1: p50 ms']:.2f} ms"),
+        ("time limit overrun, worst", "≤ 0.3 s", lambda: f"{found['timeout overrun: worst s']:.3f} s"),
+        ("idle slot, proportional set size", "≤ 25 MiB", lambda: f"{found['idle slot: PSS MiB']:.0f} MiB"),
+    ):  # fmt: skip
+        with contextlib.suppress(KeyError):
+            lines.append(f"| {what} | {goal} | {measure()} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -296,11 +348,13 @@ def main() -> None:
         return
     names = options.only.split(",") if options.only else list(CONFIGURATIONS)
     rounds, per_round, bursts, cells = (5, 4, 2, 200) if options.quick else (20, 5, 6, 500)
+    before = os.getloadavg()[0]
     rows = measure(names, rounds, per_round, bursts, options.peers)
     found = asyncio.run(sessions(cells))
     machine = f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, kernel {os.uname().release}"
-    print(f"load {os.getloadavg()[0]:.1f} on {machine}\n")
+    print(f"load {before:.1f} before, {os.getloadavg()[0]:.1f} after, on {machine}\n")
     print(table(rows) + "\n")
+    print(targets(rows, found) + "\n")
     for name, value in found.items():
         print(f"- {name} {value:.3f}")
     if options.json:

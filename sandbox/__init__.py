@@ -16,6 +16,7 @@ Graded runs (see ``palaestra.sandbox.grading``)::
                                 CallTest(id="2", function="add", args=[2, 3], expected=5, checker="exact"),
                                 AssertTest(id="3", code="assert add(2, 3) == 5")])
     result.tests                                    # tuple[TestResult]: id, passed, verdict, detail, integrity
+    await run_batch_with_fresh_inputs(sandbox, jobs, fresh, share=0.1)    # a sample of passes meets unknown inputs
 
 Sessions: a Python process that stays::
 
@@ -41,6 +42,7 @@ result with verdict ``sandbox_error``): such a run is never scored.
 from .base import ForkServerSandbox, SandboxLike, run_sync
 from .bwrap import BwrapSandbox
 from .docker import DockerSandbox
+from .fresh import run_batch_with_fresh_inputs
 from .grading import AssertTest, CallTest, StdioTest, pytest_tests
 from .local import LocalSandbox
 from .opening import Sandbox
@@ -89,5 +91,6 @@ __all__ = [
     "Verdict",
     "for_log",
     "pytest_tests",
+    "run_batch_with_fresh_inputs",
     "run_sync",
 ]

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any
 
-from . import driver, large, view
+from . import driver, view
 from .confine import Confinement
 from .entry import guest
 from .launcher import forking, serve
@@ -54,7 +54,6 @@ def main(zygote: Any, config: dict[str, Any], words: int, jobs: int) -> None:
         importlib.import_module(name)
     driver.prepare()
     _first_to_die(zygote.proc)
-    large.adopt(zygote.proc)
     confinement.prepare()
     facts = {
         "missing": confinement.missing, "landlock": confinement.landlock_abi, "counted_alone": counted_alone,

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import kernel, view, warm
+from . import kernel, large, view, warm
 from .cgroup import Group
 from .channel import HostChannel
 from .confine import GIB, kernel_limits
@@ -47,6 +47,7 @@ class Zygote:
         give = self.root or self.level == "I"
         self.scratch = Scratch(self.box, self.work, mounted=self.level == "I", uid=self.uid, gid=self.gid, give=give)
         self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        large.adopt(self.proc)
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self.launcher = Launcher(lambda words, jobs: warm.main(self, config, words, jobs))
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)

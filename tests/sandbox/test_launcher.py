@@ -122,8 +122,7 @@ def test_a_job_that_nobody_took_is_not_run_by_the_next_guest(tmp_path):
 
 def test_a_lost_launcher_costs_no_result(sandbox):
     assert sandbox.run_sync(Job(code="print(1)")).ok
-    for slot in list(sandbox._runs._all):
-        os.kill(launcher_of(slot), signal.SIGKILL)
+    os.kill(launcher_of(next(iter(sandbox._runs._all))), signal.SIGKILL)
     results = sandbox.run_batch_sync([Job(code="print(2)")] * 4)
     assert [result.stdout for result in results] == [b"2\n"] * 4
 
@@ -144,6 +143,7 @@ def test_a_guest_dies_with_its_fork_server(confined):
     run_sync(scenario())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process that cannot be dumped hides its maps")
 def test_large_pages_hold_the_interpreter_where_the_kernel_has_them(confined):
     with open("/sys/kernel/mm/transparent_hugepage/enabled") as file:
         if "[never]" in file.read():
