@@ -18,9 +18,9 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, parse_env_id
 from gymnasium.envs.registration import registry as gymnasium_registry
 
+from ..names import suggestion
 from .authors import check_function, check_instance
 from .builtin import BUILTIN
-from .settings import nearest
 
 log = logging.getLogger("palaestra.envs")
 
@@ -272,7 +272,8 @@ def find(id: str) -> Entry:
         import_module(module)
         return find(rest)
     names = sorted({*_entries, *known})
-    raise UnknownEnvironment(f"no environment is called {id!r}.{nearest(id, names)} `palaestra list` shows all of them")
+    hint = suggestion(id, names, "none is close;")
+    raise UnknownEnvironment(f"no environment is called {id!r}; {hint} `palaestra list` shows all of them")
 
 
 def list_envs() -> list[Entry]:

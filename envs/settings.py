@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from ..names import suggestion
 from .feedback import check_level
 from .splits import SPLITS
 
@@ -78,12 +78,6 @@ _signature = lru_cache(maxsize=256)(inspect.signature)  # asked for at every res
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``" Did you mean 'x'?"``, or nothing when no known name is close."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {match[0]!r}?" if match else ""
-
-
 def knob_defaults(function: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
     """The difficulty knobs of an author's function: its parameters after the rng, with defaults.
 
@@ -145,7 +139,7 @@ def sort_arguments(
         else:
             known = [*knobs, *SETTING_NAMES]
             raise TypeError(
-                f"{where} has no knob or setting {name!r}.{nearest(name, known)} Knobs: {', '.join(knobs) or 'none'}; "
-                f"settings: {', '.join(SETTING_NAMES)}"
+                f"{where} has no knob or setting {name!r}; {suggestion(name, known, 'none is close')} "
+                f"knobs: {', '.join(knobs) or 'none'}; settings: {', '.join(SETTING_NAMES)}"
             )
     return own, replace(settings, **general)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from ..names import suggestion
 from .types import ErrorInfo
 
 
@@ -37,6 +37,5 @@ class Problem(Exception):
 def unknown(kind: str, name: str, known: Iterable[str]) -> Problem:
     """422 for a name nobody knows, offering the nearest one."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names) or 'none'}"
-    return Problem(422, f"unknown_{kind}", f"there is no {kind} {name!r}{hint}")
+    hint = suggestion(name, names, f"known: {', '.join(names) or 'none'}")
+    return Problem(422, f"unknown_{kind}", f"there is no {kind} {name!r}; {hint}")

@@ -5,7 +5,6 @@ An unknown key fails with the nearest known one. `resolve` gives the full config
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..names import suggestion
 
 
 class ConfigError(ValueError):
@@ -311,8 +312,7 @@ def _explain(item: Any) -> str:
         section: Any = RunConfig
         for part in where[:-1]:
             section = section.model_fields[part].annotation
-        near = difflib.get_close_matches(where[-1], list(section.model_fields), n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(section.model_fields)}"
+        hint = suggestion(where[-1], section.model_fields, f"known: {', '.join(section.model_fields)}")
         return f"unknown key {key!r}; {hint}"
     if item["type"] == "missing":
         return f"{key} is missing; add it to the run file"

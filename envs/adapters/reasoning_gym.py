@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ...names import suggestion
 from ...schema import Feedback, Task
 from ..arithmetic import NotAnExpression, evaluate, parse
 from ..countdown import judge as judge_countdown
@@ -147,11 +148,10 @@ def item_of(name: str, seed: int, config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: unknown family or knob.
     """
-    from ..settings import nearest
-
     library = _library()
     if name not in library.factory.DATASETS:
-        raise ValueError(f"reasoning-gym has no family {name!r}.{nearest(name, library.factory.DATASETS)}")
+        hint = suggestion(name, library.factory.DATASETS, "none is close")
+        raise ValueError(f"reasoning-gym has no family {name!r}; {hint}")
     for knob, value in config.items():
         if isinstance(value, int | float) and value > MAX_SIZE and _SIZES.search(knob):
             raise ValueError(f"reasoning-gym {name}: {knob}={value!r:.40}: give at most {MAX_SIZE}")

@@ -85,7 +85,7 @@ def test_gymnasium_makes_them_too(examples):
 def test_unknown_names_offer_the_nearest():
     with pytest.raises(UnknownEnvironment, match="palaestra/Countdown-v0"):
         pl.make("palaestra/Countdwn-v0")
-    with pytest.raises(TypeError, match="Did you mean 'digits'"):
+    with pytest.raises(TypeError, match="did you mean 'digits'"):
         pl.make("palaestra/Sort-v0", digit=3)
     env = pl.make("palaestra/Sort-v0")
     with pytest.raises(TypeError, match="'digits'"):

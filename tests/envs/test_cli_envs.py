@@ -83,7 +83,7 @@ def test_check_fails_with_a_reason(tmp_path, run):
     done = run("check", "cheap/Yes-v0", "--import", str(path))
     assert done.exit_code == 1 and "FAIL" in done.output and "earned 1" in done.output
     assert run("check").exit_code == 2
-    assert "Did you mean" in str(run("check", "palaestra/Srot-v0").exception)
+    assert "did you mean" in str(run("check", "palaestra/Srot-v0").exception)
     assert run("check", "palaestra/Sort-v0", "--set", "digits").exit_code == 2
 
 
@@ -98,7 +98,7 @@ def test_play(run):
     done = run("play", "test/Guess-v0", "--seed", "5", input='"""\nI say\nnothing\n.\n' + "x\n" * 5)
     assert done.exit_code == 0 and "Send one integer." in done.output and "return 0" in done.output
     assert "given up" in run("play", "test/Guess-v0", "--seed", "5", input="x\n").output
-    assert "Did you mean" in str(run("play", "test/Guess-v0", "--set", "high=3").exception)
+    assert "did you mean" in str(run("play", "test/Guess-v0", "--set", "high=3").exception)
 
 
 def test_play_on_a_server(run, shared_server):

@@ -89,7 +89,7 @@ def test_knobs_reach_the_family_and_errors_name_them():
     env = pl.make(ID, name="chain_sum", min_terms=2, max_terms=2, min_digits=1, max_digits=1)
     prompt = env.reset(seed=0)[0][0]["content"]
     assert len([word for word in prompt.split() if word.isdigit()]) == 2
-    with pytest.raises(ValueError, match="Did you mean 'chain_sum'"):
+    with pytest.raises(ValueError, match="did you mean 'chain_sum'"):
         pl.make(ID, name="chain_sums").reset(seed=0)
     with pytest.raises(ValueError, match="its knobs are"):
         pl.make(ID, name="chain_sum", terms=2).reset(seed=0)

@@ -115,8 +115,8 @@ def test_errors_have_one_shape(shared_server):
     ]
     for reply, status, code in cases:
         assert (reply.status_code, _error(reply)[0]) == (status, code), reply.text
-    assert "Did you mean 'palaestra/Sort-v0'" in _error(cases[1][0])[1]
-    assert "Did you mean 'digits'" in _error(cases[5][0])[1]
+    assert "did you mean 'palaestra/Sort-v0'" in _error(cases[1][0])[1]
+    assert "did you mean 'digits'" in _error(cases[5][0])[1]
     assert client.delete("/v1/sessions/none").status_code == 204
     assert client.get("/health", headers={"x-request-id": "abc"}).headers["x-request-id"] == "abc"
 

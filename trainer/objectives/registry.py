@@ -5,7 +5,6 @@ Names are listed without importing anything heavy; torch is imported when an obj
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -14,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ...names import suggestion
 from .types import Method, Objective, Problem
 
 ENTRY_POINTS = "palaestra.objectives"
@@ -112,8 +112,7 @@ def method(name: str) -> Method:
                 f"entry point {name!r} of group {ENTRY_POINTS!r} is {type(found).__name__}; it must be a Method"
             )
         return found
-    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else "run `palaestra objectives` for the list"
+    hint = suggestion(name, names(), "run `palaestra objectives` for the list")
     raise UnknownObjective(f"unknown objective {name!r}; {hint}")
 
 
@@ -161,9 +160,7 @@ def _explain(row: Method, error: ValidationError) -> str:
     for item in error.errors():
         knob = ".".join(str(part) for part in item["loc"]) or "parameters"
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(knob, list(row.params.model_fields), n=1, cutoff=0.4)
-            known = ", ".join(row.params.model_fields) or "none"
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
+            hint = suggestion(knob, row.params.model_fields, f"known: {', '.join(row.params.model_fields) or 'none'}")
             lines.append(f"objective.{knob} is not a parameter of {row.name}; {hint}")
         else:
             said = item["msg"].removeprefix("Value error, ")
