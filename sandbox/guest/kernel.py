@@ -19,7 +19,7 @@ MACHINE = os.uname().machine
 _NUMBERS = {"seccomp": (317, 277), "pivot_root": (155, 41), "capset": (126, 91), "clone": (56, 220)}
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 
-CLONE_VM, CLONE_PARENT, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x100, 0x8000, 0x200000, 0x1000000
+CLONE_VM, CLONE_VFORK, CLONE_PARENT, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x100, 0x4000, 0x8000, 1 << 21, 1 << 24
 SIGCHLD = 17
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -110,18 +110,30 @@ def sibling() -> Callable[[], int]:
     return prepared("syscall", *words, what="clone")
 
 
-_PAUSE_STACK = ctypes.create_string_buffer(16384)
+_STACK = ctypes.create_string_buffer(16384)
+
+
+def _on_own_stack(function: str, flags: int) -> Callable[[], int]:
+    """Make ready the start of a process that shares the caller's memory and runs a function of the C library in it.
+
+    One at a time: they all use the same stack.
+    """
+    top = ctypes.c_void_p((ctypes.addressof(_STACK) + ctypes.sizeof(_STACK)) & ~63)
+    words = (ctypes.cast(getattr(libc, function), ctypes.c_void_p), top, ctypes.c_int(flags | CLONE_VM | SIGCHLD))
+    return prepared("clone", *words, ctypes.c_void_p())
 
 
 def sibling_pause() -> Callable[[], int]:
     """Make ready the start of a process that does nothing but sleep in ``pause`` until it is killed.
 
-    It shares the caller's memory, and is a child of the caller's parent. One at a time: they all use the same stack.
-    It must have no signal handlers.
+    It is a child of the caller's parent, and must have no signal handlers.
     """
-    top = ctypes.c_void_p((ctypes.addressof(_PAUSE_STACK) + ctypes.sizeof(_PAUSE_STACK)) & ~63)
-    flags = ctypes.c_int(CLONE_VM | CLONE_PARENT | SIGCHLD)
-    return prepared("clone", ctypes.cast(libc.pause, ctypes.c_void_p), top, flags, ctypes.c_void_p())
+    return _on_own_stack("pause", CLONE_PARENT)
+
+
+def stillborn() -> Callable[[], int]:
+    """Make ready the start of a process that has ended when the call returns; it is to be waited for."""
+    return _on_own_stack("_exit", CLONE_VFORK)
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:

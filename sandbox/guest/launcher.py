@@ -22,10 +22,11 @@ from collections.abc import Callable
 from typing import Any
 
 from . import kernel, tree
+from .census import Census
 from .entry import INLINE, pack_job
 from .frames import FrameReader, encode
 
-_START, _SWEEP = b"s", b"k"
+_START, _SWEEP, _COUNT = b"s", b"k", b"c"
 _PIDS = struct.Struct("ii")  # a guest and process 1 of its namespace, or 0; minus an error number when it was refused
 _main_thread = threading.main_thread()
 
@@ -59,7 +60,9 @@ class Launcher:
         words.close()
         jobs.close()
         self.facts = FrameReader().feed(self._answer())[0].header
-        self.pid, self.init, self.exit_fd, self._ahead, self._count = 0, 0, -1, False, 0
+        self.pid, self.init, self.exit_fd = 0, 0, -1
+        self._ahead, self._count = False, 0
+        self._next: tuple[int, ...] = ()
 
     def _answer(self) -> bytes:
         answer = self._words.recv(1 << 16)
@@ -73,6 +76,11 @@ class Launcher:
             self._words.send(_START)
             self._ahead = True
 
+    def ready(self) -> None:
+        """Wait until the next guest is there."""
+        self.prepare()
+        self._next = self._next or _PIDS.unpack(self._answer())
+
     def start(self, limits: list[int], options: dict[str, Any] | None, code: bytes, fds: list[int]) -> None:
         """Give a guest its job.
 
@@ -85,9 +93,8 @@ class Launcher:
         Raises:
             OSError: there is no guest.
         """
-        self.prepare()
-        pid, init = _PIDS.unpack(self._answer())
-        self._ahead = False
+        self.ready()
+        (pid, init), self._next, self._ahead = self._next, (), False
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid))
         self.pid, self.init, self.exit_fd = pid, init, os.pidfd_open(pid)
@@ -111,11 +118,17 @@ class Launcher:
         self._words.send(_SWEEP)
         self._answer()
 
+    def count(self) -> int:
+        """The processes and threads that the kernel counts for this user; see ``census``."""
+        self._words.send(_COUNT)
+        return _PIDS.unpack(self._answer())[0]
+
     def close(self) -> None:
         """End the launcher, and the guest that is not needed any more."""
         if self._ahead:
             with contextlib.suppress(OSError):
-                for pid in filter(lambda pid: pid > 0, _PIDS.unpack(self._answer())):
+                self.ready()
+                for pid in filter(lambda pid: pid > 0, self._next):
                     os.kill(pid, signal.SIGKILL)
         self._words.close()
         self._jobs.close()
@@ -196,10 +209,13 @@ def serve(words: int, start: Callable[[], tuple[int, int]], facts: dict[str, Any
     """
     read, write, pack = os.read, os.write, _PIDS.pack
     write(words, encode(facts))
+    census = Census()
     while word := read(words, 1):
         pids = (0, 0)
         if word == _SWEEP:
             tree.quietly(lambda: os.kill(-1, signal.SIGKILL))
+        elif word == _COUNT:
+            pids = (census.count(), 0)
         else:
             try:
                 pids = start()

@@ -90,7 +90,7 @@ class Zygote:
         return self._undertaker.finish(self.launcher.pid, self.launcher.init)
 
     def _counted_with_guests(self, own_pids: bool) -> int | None:
-        """Processes that the kernel counts together with the guests' own; None where that must be looked up each time.
+        """Processes that the kernel counts together with the guests' own; None where others come and go.
 
         It counts per user id and user namespace.
         """
@@ -100,7 +100,7 @@ class Zygote:
             return 4  # the waiting first process, this one, the launcher, process 1 of the guest's namespace
         if self.launcher.facts["counted_alone"]:
             return 1  # the launcher
-        return self._processes_of_user() if own_pids else None
+        return self.launcher.count() if own_pids else None
 
     def table(self, limits: dict[str, Any], bounded: bool) -> list[int]:
         """The kernel's limits for a run with these limits.
@@ -109,24 +109,12 @@ class Zygote:
             limits: the job's limits.
             bounded: whether to bound virtual memory (off for runtimes that reserve it by the gigabyte).
         """
-        # The guest that is forked ahead is looked up, too, and is one of the run's own.
-        others = self._others if self._others is not None else self._processes_of_user() - 1
+        others = self._others
+        if others is None:
+            self.launcher.ready()
+            others = self.launcher.count() - 1  # the guest that is forked ahead is one of the run's own
         space = (limits["mem_mb"] << 20) + (2 * GIB if self.group else GIB)
         return kernel_limits(limits, limits["procs"] + others, space if bounded else None)
-
-    def _processes_of_user(self) -> int:
-        """Threads of every process of this user. Looking costs as much as a run does."""
-        uid, count = str(os.geteuid()), 0
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                try:
-                    with open(f"/proc/{name}/status") as file:
-                        entries = dict(line.split(":", 1) for line in file if line.startswith(("Uid:", "Threads:")))
-                except OSError:
-                    continue
-                if entries["Uid"].split()[0] == uid:
-                    count += int(entries["Threads"])
-        return count
 
     def begin(self, limits: dict[str, Any], files: dict[str, bytes]) -> None:
         """Make the scratch directory of a run ready and set its group's limits."""

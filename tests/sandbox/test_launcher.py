@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from palaestra.sandbox import Job, Limits
-from palaestra.sandbox.guest import entry, large
+from palaestra.sandbox.guest import census, entry, large
 from palaestra.sandbox.guest.launcher import memory_file
 from palaestra.sandbox.selftest import processes_named
 
@@ -122,9 +126,10 @@ def test_a_job_that_nobody_took_is_not_run_by_the_next_guest(tmp_path):
 
 def test_a_lost_launcher_costs_no_result(sandbox):
     assert sandbox.run_sync(Job(code="print(1)")).ok
-    os.kill(launcher_of(next(iter(sandbox._runs._all))), signal.SIGKILL)
-    results = sandbox.run_batch_sync([Job(code="print(2)")] * 4)
-    assert [result.stdout for result in results] == [b"2\n"] * 4
+    os.kill(launcher_of(sandbox._runs._idle[-1]), signal.SIGKILL)  # the next to be used
+    results = [sandbox.run_sync(Job(code="print(2)")) for _ in range(2)]
+    assert [result.stdout for result in results] == [b"2\n", b"2\n"]
+    assert [result.attempt for result in results] == [1, 2]  # the first had been forked before
 
 
 def test_a_guest_dies_with_its_fork_server(confined):
@@ -149,7 +154,7 @@ def test_large_pages_hold_the_interpreter_where_the_kernel_has_them(confined):
         if "[never]" in file.read():
             pytest.skip("the kernel is told to make no large pages")
     confined.run_sync(Job(code=""))
-    slot = next(iter(confined._runs._all))
+    slot = max(confined._runs._all, key=lambda slot: slot.runs)
     with open(f"/proc/{launcher_of(slot)}/maps") as file:
         lines = [line.split() for line in file]
     adopted = [line for line in lines if line[1] == "r-xp" and len(line) == 5]
@@ -157,6 +162,51 @@ def test_large_pages_hold_the_interpreter_where_the_kernel_has_them(confined):
         pytest.skip("no two megabytes in one piece were free, or the interpreter lies across their borders")
     first, last = (int(word, 16) for word in adopted[0][0].split("-"))
     assert first % large.LARGE == last % large.LARGE == 0
+
+
+@given(right=st.integers(1, 5000), guess=st.integers(1, 5000), most=st.integers(1, 6000))
+def test_the_least_number_that_fits_is_found_and_a_right_guess_costs_two_questions(right, guess, most):
+    guess = min(guess, most)
+    asked = []
+
+    def fits(number):
+        asked.append(number)
+        assert 1 <= number <= most
+        return number >= right
+
+    assert census.least(fits, guess, most) == min(right, most)
+    if guess == right:
+        assert len(asked) <= 2
+
+
+COUNT = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+from palaestra.sandbox.guest.census import Census
+census = Census()
+before = census.count()
+stop = threading.Event()
+threads = [threading.Thread(target=stop.wait) for _ in range(25)]
+for thread in threads:
+    thread.start()
+during = census.count()
+stop.set()
+for thread in threads:
+    thread.join()
+print(during - before, census.count() - before)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the kernel counts, but does not limit, root's processes")
+def test_the_kernel_is_asked_how_many_processes_it_counts():
+    """In a user namespace, where nobody else's processes come and go."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(census.__file__))))
+    done = subprocess.run(
+        ["unshare", "--user", sys.executable, "-c", COUNT, os.path.dirname(package)], capture_output=True, text=True
+    )
+    if "unshare" in done.stderr:
+        pytest.skip("no user namespaces here")
+    assert done.stdout == "25 0\n", done.stderr
 
 
 def test_a_file_in_memory_is_read_from_its_start():
