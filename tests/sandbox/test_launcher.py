@@ -129,7 +129,7 @@ def test_a_lost_launcher_costs_no_result(sandbox):
     os.kill(launcher_of(sandbox._runs._idle[-1]), signal.SIGKILL)  # the next to be used
     results = [sandbox.run_sync(Job(code="print(2)")) for _ in range(2)]
     assert [result.stdout for result in results] == [b"2\n", b"2\n"]
-    assert [result.attempt for result in results] == [1, 2]  # the first had been forked before
+    assert sum(result.attempt for result in results) == 3  # a guest that had been forked before is as good as ever
 
 
 def test_a_guest_dies_with_its_fork_server(confined):
