@@ -60,10 +60,6 @@ class HostChannel:
         self._ready += self._reader.feed(data)
         return True
 
-    def push_back(self, frames: list[Frame]) -> None:
-        """Keep frames for the next ``receive``."""
-        self._ready = frames + self._ready
-
     def close(self) -> None:
         """Close both descriptors."""
         for fd in {self.read_fd, self.write_fd}:

@@ -10,7 +10,7 @@ for that on a machine that has just been idle) and only waits to be told what to
 
 from __future__ import annotations
 
-import _signal
+import _signal  # whose ``signal`` makes no enumerations, that is, touches little
 import contextlib
 import os
 import random
@@ -172,11 +172,11 @@ def forking(child: Callable[[int], None], own_pidns: int) -> Callable[[], tuple[
         if isolated:
             back()
             enter()
-            _signal.signal(17, ignore)  # SIGCHLD; inherited by process 1
+            _signal.signal(kernel.SIGCHLD, ignore)  # inherited by process 1
             try:
                 init = pause()
             finally:
-                _signal.signal(17, default)
+                _signal.signal(kernel.SIGCHLD, default)
         pid = fork()
         if pid == 0:
             _run_child(lambda: child(count + 1))

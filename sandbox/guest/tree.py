@@ -18,6 +18,7 @@ from functools import partial
 from typing import NamedTuple
 
 MAX_COUNTED = 10_000
+_WALL = 0x40000000  # wait also for children that end with another signal than SIGCHLD, or none
 
 
 class Usage(NamedTuple):
@@ -68,7 +69,7 @@ class Undertaker:
             os.kill(init, signal.SIGKILL)  # with it the kernel kills the whole namespace
         while self._now(self._children) != self._spared:
             # Process 1 only ends when the others are reaped, and a guest can have made some of them our children.
-            pid, ended, usage = os.wait4(-1, 0 if init else os.WNOHANG)
+            pid, ended, usage = os.wait4(-1, _WALL if init else _WALL | os.WNOHANG)
             if pid == 0:
                 self._sweep()
                 time.sleep(0.001)
