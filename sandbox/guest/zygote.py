@@ -6,6 +6,7 @@ its end before the next. When the host goes away (end of file) it kills what run
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -54,6 +55,8 @@ class Zygote:
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         self._undertaker = Undertaker(self.proc, self.launcher.process, self._sweep(bool(config["own_pids"])))
         self._others = self._counted_with_guests(bool(config["own_pids"]))
+        gc.collect()
+        gc.freeze()  # what is there now stays; collections between runs need not look at it
 
     def _isolate(self, config: dict[str, Any]) -> None:
         """Enter the namespaces; continue as process 1 of a new PID namespace while this process waits for it."""
