@@ -8,7 +8,8 @@
 Every configuration runs the same snippet in a worker process of its own. Rounds are interleaved, so that a busy machine
 is busy for all. Processor time is the growth of a cpuacct control group that holds the worker and everything below it
 (the Docker daemon and its containers are outside); wall times on a shared machine are noisy, the CPU column is the one
-to trust. The throughput column is two workers at once.
+to trust. The throughput column is two workers at once: two slots of one of our sandboxes, used by one host; elsewhere
+two processes that each run one program after the other.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ OUTPUT = b"328350\n"
 PRELUDE = ("import collections, itertools, functools, heapq, bisect, math, re, string, json, random, datetime, "
            "decimal, fractions, statistics, typing, dataclasses\n")  # fmt: skip
 NOBODY = 65534  # rows whose name begins with "user-" run under this user id when this is root
+WORKERS = 2
 PEERS = ("smolagents",)  # run by the interpreter given with --peers: their requirements are not ours
 PLAIN = [os.path.realpath(sys.executable), "-I", "-S", "-c"]
 GROUPS = Path("/sys/fs/cgroup/cpuacct")
@@ -54,32 +56,54 @@ def limit() -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def sandboxed(make: Callable[[], Any]) -> Callable[[], None]:
-    from palaestra.sandbox import Job
+class Sandboxed:
+    """Runs in one of our sandboxes; its slots are what elsewhere are worker processes."""
 
-    sandbox = make()
-    atexit.register(sandbox.close_sync)
-    loop = asyncio.new_event_loop()
-    job = Job(code=SNIPPET)
-    return lambda: expect(loop.run_until_complete(sandbox.run(job)).stdout)
+    def __init__(self, sandbox: Any) -> None:
+        from palaestra.sandbox import Job
+
+        atexit.register(sandbox.close_sync)
+        self.sandbox, self.loop, self.job = sandbox, asyncio.new_event_loop(), Job(code=SNIPPET)
+
+    async def _once(self) -> None:
+        expect((await self.sandbox.run(self.job)).stdout)
+
+    def __call__(self) -> None:
+        self.loop.run_until_complete(self._once())
+
+    def burst(self, seconds: float) -> int:
+        """How many runs fit, every slot always having one."""
+        end, count = time.perf_counter() + seconds, 0
+
+        async def keep_busy() -> None:
+            nonlocal count
+            while time.perf_counter() < end:
+                await self._once()
+                count += 1
+
+        async def all_slots() -> None:
+            await asyncio.gather(*(keep_busy() for _ in range(WORKERS)))
+
+        self.loop.run_until_complete(all_slots())
+        return count
 
 
 def local(level: str) -> Callable[[], None]:
     from palaestra.sandbox import LocalSandbox
 
-    return sandboxed(lambda: LocalSandbox(slots=1, level=level))
+    return Sandboxed(LocalSandbox(slots=WORKERS, level=level))
 
 
 def bwrap_backend() -> Callable[[], None]:
     from palaestra.sandbox import BwrapSandbox
 
-    return sandboxed(lambda: BwrapSandbox(slots=1))
+    return Sandboxed(BwrapSandbox(slots=WORKERS))
 
 
 def docker_backend() -> Callable[[], None]:
     from palaestra.sandbox import DockerSandbox
 
-    return sandboxed(lambda: DockerSandbox(slots=1))
+    return Sandboxed(DockerSandbox(slots=WORKERS))
 
 
 def bubblewrap() -> Callable[[], None]:
@@ -140,7 +164,8 @@ def worker(name: str) -> None:
     except Exception as error:
         print(json.dumps({"error": f"{type(error).__name__}: {str(error)[:300]}"}), flush=True)
         return
-    print(json.dumps({"ready": True}), flush=True)
+    burst = getattr(run, "burst", None)
+    print(json.dumps({"workers": WORKERS if burst else 1}), flush=True)
     for line in sys.stdin:
         word, value = line.split()
         if word == "runs":
@@ -150,6 +175,8 @@ def worker(name: str) -> None:
                 run()
                 walls.append(time.perf_counter() - began)
             print(json.dumps(walls), flush=True)
+        elif burst:
+            print(json.dumps(burst(float(value))), flush=True)
         else:
             count, end = 0, time.perf_counter() + float(value)
             while time.perf_counter() < end:
@@ -171,7 +198,7 @@ def as_user(words: list[str]) -> list[str]:
 class Worker:
     """A worker process in a cpuacct group of its configuration."""
 
-    def __init__(self, name: str, number: int, interpreter: str) -> None:
+    def __init__(self, name: str, interpreter: str) -> None:
         self.group = GROUPS / f"palaestra-bench-{os.getpid()}-{name}"
         words = [interpreter, str(Path(__file__).resolve()), "--worker", name]
         if name.startswith("user-") and os.geteuid() == 0:
@@ -182,7 +209,6 @@ class Worker:
         except OSError:
             self.group = Path("/nonexistent")
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.number = number
 
     def read(self) -> Any:
         assert self.process.stdout is not None
@@ -220,8 +246,10 @@ def measure(names: list[str], rounds: int, per_round: int, bursts: int, peers: s
     """Interleaved rounds over all configurations."""
     workers: dict[str, list[Worker]] = {}
     for name in names:
-        pair = [Worker(name, number, peers if name in PEERS else sys.executable) for number in (0, 1)]
-        answers = [one.read() for one in pair]
+        pair, answers = [], []
+        while sum(answer.get("workers", WORKERS) for answer in answers) < WORKERS:
+            pair.append(Worker(name, peers if name in PEERS else sys.executable))
+            answers.append(pair[-1].read())
         problem = next((answer["error"] for answer in answers if "error" in answer), None)
         if problem:
             print(f"{name}: left out: {problem}", file=sys.stderr)
@@ -235,7 +263,7 @@ def measure(names: list[str], rounds: int, per_round: int, bursts: int, peers: s
     burst_cpu: dict[str, float] = dict.fromkeys(workers, 0.0)
     burst_s = 0.0
     for done in range(rounds):
-        for name, (first, _) in workers.items():
+        for name, (first, *_) in workers.items():
             count = 1 if name == "docker-run" else per_round
             before = first.cpu_s()
             first.say(f"runs {count}")
