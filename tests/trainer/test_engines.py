@@ -113,6 +113,13 @@ def test_stop_strings_end_a_turn(engine, policy):
     assert policy.tokenizer.decode(ended.completion_ids).endswith(text)
 
 
+@pytest.mark.parametrize("kind", LOCAL)
+def test_stop_strings_need_a_tokenizer(kind, policy):
+    engine = make_engine(kind, type("P", (), {"model": policy.model, "tokenizer": None})())
+    with pytest.raises(ValueError, match="stop_strings needs a tokenizer"):
+        engine.sample(_prompts(), SamplingParams(max_new_tokens=2, stop_strings=("1",)))
+
+
 def test_new_weights_are_used_and_the_version_moves(engine, policy):
     before = engine.sample(_prompts(), SamplingParams(max_new_tokens=4))
     assert {t.policy_version for ts in before for t in ts} == {0}

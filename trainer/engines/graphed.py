@@ -19,7 +19,7 @@ from ..precision import wide_linear
 from .base import Prompt, SamplingParams
 from .decoder import Decoder, DecoderWeights
 from .fused import rms_norm
-from .sampling import draw, refuse_nan
+from .sampling import draw, hits_string, refuse_nan
 
 LOOK_EVERY = 8
 """Tokens between two looks at which rows have ended; a look waits for the GPU."""
@@ -128,8 +128,7 @@ class Rows:
 
     def end_on_strings(self, tokenizer: Any, count: int) -> None:
         """End rows whose text holds a stop string; `count` tokens are there."""
-        texts = tokenizer.batch_decode(self.ids_TB[:count, self.row_of_N].T.tolist())
-        hits = [any(s in text for s in self.params.stop_strings) for text in texts]
+        hits = hits_string(tokenizer, self.ids_TB[:count, self.row_of_N].T.tolist(), self.params.stop_strings)
         self._end(torch.tensor(hits, device=self.ended_B.device))
 
     def drop_ended(self) -> int:

@@ -12,8 +12,8 @@ import torch
 
 from ...schema import Turn
 from ..precision import computing
-from .base import Prompt, SamplingParams, Scored, UpdateReceipt
-from .sampling import draw, refuse_nan, uniforms
+from .base import Prompt, SamplingParams, Scored, UpdateReceipt, refuse_empty
+from .sampling import draw, hits_string, refuse_nan, uniforms
 
 
 class HuggingFaceEngine:
@@ -37,9 +37,7 @@ class HuggingFaceEngine:
 
     def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[list[Turn]]:
         """Continue every prompt; see `Engine.sample`."""
-        for index, prompt in enumerate(prompts):
-            if not prompt.ids:
-                raise ValueError(f"prompt {index} is empty; a prompt needs at least one token")
+        refuse_empty(prompts)
         rows = [(i, j) for i, prompt in enumerate(prompts) for j in range(prompt.n)]
         rows.sort(key=lambda row: (len(prompts[row[0]].ids), row))
         results: list[list[Turn | None]] = [[None] * prompt.n for prompt in prompts]
@@ -83,8 +81,8 @@ class HuggingFaceEngine:
             logps.append(logp)
             done = (chosen[:, None] == stop_ids).any(-1)
             if params.stop_strings:
-                texts = self.tokenizer.batch_decode(torch.stack(sampled, 1).tolist())
-                done |= torch.tensor([any(s in text for s in params.stop_strings) for text in texts], device=device)
+                texts = torch.stack(sampled, 1).tolist()
+                done |= torch.tensor(hits_string(self.tokenizer, texts, params.stop_strings), device=device)
             done &= alive
             lengths[done] = step + 1
             ended |= done

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from ...schema import Turn
+from ..precision import wide_linear
 from ..products import linear
 from . import graphed
-from .base import Prompt, SamplingParams, Scored, UpdateReceipt
+from .base import Prompt, SamplingParams, Scored, UpdateReceipt, refuse_empty
 from .decoder import Decoder, DecoderWeights
 from .fused import rms_norm
 from .group_cache import GroupCache
-from .sampling import draw, refuse_nan, uniforms
+from .sampling import draw, hits_string, refuse_nan, uniforms
 
 
 class NativeEngine:
@@ -72,9 +73,7 @@ class NativeEngine:
 
     def sample(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[list[Turn]]:
         """Continue every prompt; see `Engine.sample`."""
-        for index, prompt in enumerate(prompts):
-            if not prompt.ids:
-                raise ValueError(f"prompt {index} is empty; a prompt needs at least one token")
+        refuse_empty(prompts)
         results: list[list[Turn]] = [[] for _ in prompts]
         by_count: dict[int, list[int]] = {}
         for index, prompt in enumerate(prompts):
@@ -125,11 +124,12 @@ class NativeEngine:
         ended = torch.zeros(rows, dtype=torch.bool, device=device)
         stop_ids = torch.tensor(params.stop_ids, dtype=torch.long, device=device)
         for step in range(limit):
-            ids, logp = draw(linear(hidden, weights.head), random[active, step], params.temperature, params.top_p)
+            ids, logp = draw(wide_linear(hidden, weights.head), random[active, step], params.temperature, params.top_p)
             ids_BT[active, step], logp_BT[active, step] = ids, logp
             done = (ids[:, None] == stop_ids).any(-1)
             if params.stop_strings:
-                done |= self._hit_string(ids_BT[active, : step + 1], params.stop_strings)
+                texts = ids_BT[active, : step + 1].tolist()
+                done |= torch.tensor(hits_string(self.tokenizer, texts, params.stop_strings), device=device)
             done &= alive
             length_B[active[done]] = step + 1
             ended[active[done]] = True
@@ -169,12 +169,6 @@ class NativeEngine:
             x = decoder.feed_forward(layer, x)
         return rms_norm(x, w.norm, decoder.eps)
 
-    def _hit_string(self, ids_BT: Tensor, stop_strings: Sequence[str]) -> Tensor:
-        if self.tokenizer is None:
-            raise ValueError("SamplingParams.stop_strings needs a tokenizer; give one to NativeEngine")
-        texts = self.tokenizer.batch_decode(ids_BT.tolist())
-        return torch.tensor([any(s in text for s in stop_strings) for text in texts], device=ids_BT.device)
-
     @torch.inference_mode()
     def score(
         self, prompt_ids: Sequence[Sequence[int]], completion_ids: Sequence[Sequence[int]], topk: int | None = None
@@ -186,7 +180,7 @@ class NativeEngine:
         for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
             ids = torch.tensor([[*prompt, *completion]], dtype=torch.long, device=device)
             hidden, _ = self.decoder.encode(weights, ids[:, :-1], torch.tensor([ids.shape[1] - 1], device=device))
-            logp = linear(hidden[0, len(prompt) - 1 :], weights.head).float().log_softmax(-1)
+            logp = wide_linear(hidden[0, len(prompt) - 1 :], weights.head).log_softmax(-1)
             taken = logp.gather(1, ids[0, len(prompt) :, None])[:, 0]
             if topk:
                 top = logp.topk(min(topk, logp.shape[1]), dim=-1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -97,6 +100,13 @@ def _first_above(cumulative_BV: Tensor, uniform_B: Tensor) -> tuple[Tensor, Tens
     point = (uniform_B * total).clamp_max(torch.nextafter(total, total.new_zeros(())))
     found = torch.searchsorted(cumulative_BV, point[:, None], right=True)[:, 0]
     return found.clamp_max(cumulative_BV.shape[1] - 1), point  # nan is above everything; `refuse_nan` tells
+
+
+def hits_string(tokenizer: Any, rows: Sequence[Sequence[int]], stop_strings: Sequence[str]) -> list[bool]:
+    """Whether the text of each row of token ids holds a stop string."""
+    if tokenizer is None:
+        raise ValueError("SamplingParams.stop_strings needs a tokenizer; give one to the engine")
+    return [any(stop in text for stop in stop_strings) for text in tokenizer.batch_decode(rows)]
 
 
 def refuse_nan(logp: Tensor) -> None:
